@@ -1,0 +1,53 @@
+//! Problem documents (RFC 9457).
+
+use posthaste_types::ErrorCode;
+use serde::{Deserialize, Serialize};
+
+/// `application/problem+json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URI reference that names the kind of problem: `/docs/errors#<code>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every occurrence.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Stable, for programs.
+    pub code: String,
+    /// What the caller can do about this occurrence.
+    pub detail: String,
+    /// Fields that are wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldProblem {
+    /// JSON Pointer (RFC 6901) into the request body.
+    pub pointer: String,
+    /// What it must be.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem of a known code.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/docs/errors#{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            code: code.as_str().to_owned(),
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Adds a field that is wrong.
+    #[must_use]
+    pub fn with_field(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
+        self
+    }
+}

@@ -1,0 +1,101 @@
+//! Submitting: requests and the 202's body.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use posthaste_types::{RetryPolicy, TaskId, TaskState};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Links, Problem};
+
+/// Body of `POST /v1/tasks`. Unknown fields are refused. Values are checked by ingest, not here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// Task type.
+    #[serde(rename = "type")]
+    pub task_type: String,
+    /// Any JSON; absent is `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<RawValue>>,
+    /// Queue; absent is `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Ordering key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Whom the result is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// 0 to 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// SCHEDULED until then. Excludes `delay_s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// SCHEDULED for so many seconds. Excludes `not_before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_s: Option<f64>,
+    /// Past it the task is EXPIRED, not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// One attempt's limit, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<f64>,
+    /// Overrides the type's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// At most 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+}
+
+/// Body of a 202 for a submission.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The task's id.
+    pub id: TaskId,
+    /// INIT or SCHEDULED.
+    pub state: TaskState,
+    /// Task type.
+    #[serde(rename = "type")]
+    pub task_type: String,
+    /// Queue.
+    pub queue: String,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+    /// Where to look further.
+    pub links: Links,
+}
+
+/// Body of `POST /v1/tasks/batch`. The tasks stay raw so that one malformed task fails alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// 1 to 1000 tasks.
+    pub tasks: Vec<Box<RawValue>>,
+    /// All or none.
+    #[serde(default)]
+    pub atomic: bool,
+}
+
+/// Answer of a batch, in the order of the request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BatchAnswer {
+    /// One for each task.
+    pub tasks: Vec<BatchItem>,
+}
+
+/// One task's outcome in a batch.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BatchItem {
+    /// It was stored.
+    Accepted(Box<Accepted>),
+    /// It was not, and why.
+    Refused {
+        /// What is wrong with it.
+        error: Box<Problem>,
+    },
+}

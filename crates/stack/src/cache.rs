@@ -1,0 +1,159 @@
+//! The cache of fetched programs. An entry is complete or absent: it is filled beside its place and renamed into it,
+//! under a lock, so that two processes that want it at once fetch it once.
+
+use std::env;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::task::spawn_blocking;
+
+use crate::error::Error;
+use crate::user::OrdinaryUser;
+
+/// Where the cache is for root, whose home the parts' user cannot read.
+const ROOT_DIRECTORY: &str = "/var/cache/posthaste";
+
+/// A directory of entries.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// `$POSTHASTE_CACHE`, else the user's cache directory, else the system's.
+    pub(crate) fn open(user: Option<OrdinaryUser>) -> Result<Self, Error> {
+        let directory = directory(user.is_some(), |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from));
+        fs::create_dir_all(&directory).map_err(Error::io("cannot create", &directory))?;
+        match user {
+            Some(user) if !user.can_reach(&directory) => Self::at(ROOT_DIRECTORY.into()),
+            _ => Ok(Self { directory }),
+        }
+    }
+
+    fn at(directory: PathBuf) -> Result<Self, Error> {
+        fs::create_dir_all(&directory).map_err(Error::io("cannot create", &directory))?;
+        Ok(Self { directory })
+    }
+
+    /// The complete entry `name`. When it is absent, `fill` is given an empty directory to put it in.
+    pub(crate) async fn entry(&self, name: &str, fill: impl AsyncFnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+        let entry = self.directory.join(name);
+        if entry.is_dir() {
+            return Ok(entry);
+        }
+        // One lock for all entries: Maven's own repository is not made for two fetches at once either.
+        let _held = lock(self.directory.join("fetch.lock")).await?;
+        if entry.is_dir() {
+            return Ok(entry);
+        }
+        let partial = self.directory.join(format!(".{name}.partial"));
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(Error::io("cannot remove", &partial))?;
+        }
+        fs::create_dir(&partial).map_err(Error::io("cannot create", &partial))?;
+        fill(&partial).await?;
+        make_readable(&partial)?;
+        fs::rename(&partial, &entry).map_err(Error::io("cannot complete", &entry))?;
+        Ok(entry)
+    }
+}
+
+fn directory(is_root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    if let Some(chosen) = variable("POSTHASTE_CACHE") {
+        return chosen;
+    }
+    let home = variable("HOME").filter(|_| !is_root);
+    match home {
+        None => ROOT_DIRECTORY.into(),
+        Some(home) if cfg!(target_os = "macos") => home.join("Library/Caches/posthaste"),
+        Some(home) => variable("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("posthaste"),
+    }
+}
+
+async fn lock(path: PathBuf) -> Result<File, Error> {
+    spawn_blocking(move || {
+        let file = File::create(&path).map_err(Error::io("cannot create", &path))?;
+        file.lock().map_err(Error::io("cannot lock", &path))?;
+        Ok(file)
+    })
+    .await
+    .expect("locking does not panic")
+}
+
+/// Lets everybody read the entry, whatever the umask was: the parts may run as another user.
+fn make_readable(path: &Path) -> Result<(), Error> {
+    let failed = || Error::io("cannot make readable", path);
+    let metadata = fs::symlink_metadata(path).map_err(failed())?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    let passable = if metadata.is_dir() || mode & 0o100 != 0 { 0o555 } else { 0o444 };
+    fs::set_permissions(path, Permissions::from_mode(mode | passable)).map_err(failed())?;
+    if metadata.is_dir() {
+        for child in fs::read_dir(path).map_err(failed())? {
+            make_readable(&child.map_err(failed())?.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_the_chosen_one_then_the_homes_then_the_systems() {
+        let variables = |name: &str| match name {
+            "HOME" => Some(PathBuf::from("/home/a")),
+            "XDG_CACHE_HOME" => Some(PathBuf::from("/x")),
+            _ => None,
+        };
+        assert_eq!(directory(true, |_| Some("/chosen".into())), Path::new("/chosen"));
+        assert_eq!(directory(true, variables), Path::new(ROOT_DIRECTORY));
+        assert_eq!(directory(false, |_| None), Path::new(ROOT_DIRECTORY));
+        if cfg!(target_os = "linux") {
+            assert_eq!(directory(false, variables), Path::new("/x/posthaste"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_fill_leaves_no_entry_and_the_next_one_starts_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::at(root.path().into()).unwrap();
+        let failed = cache
+            .entry("a", async |directory| {
+                fs::write(directory.join("half"), "").unwrap();
+                Err(Error::NoOrdinaryUser)
+            })
+            .await;
+        assert!(failed.is_err());
+        assert!(!root.path().join("a").exists());
+        let entry = cache
+            .entry("a", async |directory| {
+                assert!(!directory.join("half").exists());
+                fs::write(directory.join("whole"), "").map_err(Error::io("cannot write", directory))
+            })
+            .await
+            .unwrap();
+        assert!(entry.join("whole").exists());
+    }
+
+    #[tokio::test]
+    async fn two_that_want_an_entry_at_once_fill_it_once() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::at(root.path().into()).unwrap();
+        let fill_count = std::cell::Cell::new(0);
+        let want = || {
+            cache.entry("a", async |_| {
+                fill_count.set(fill_count.get() + 1);
+                tokio::task::yield_now().await;
+                Ok(())
+            })
+        };
+        let (first, second) = tokio::join!(want(), want());
+        assert_eq!(first.unwrap(), second.unwrap());
+        assert_eq!(fill_count.get(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong with the record, and what may be done about it.
+
+use tokio_postgres::error::SqlState;
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The database is away, full or busy: try again later. Whether a write was made is unknown.
+    Unavailable,
+    /// This row, not the database, is at fault: never try it again unchanged.
+    BadRow,
+    /// Set-up is missing or does not fit this program: a person must act.
+    Setup,
+    /// A bug of ours.
+    Internal,
+}
+
+/// An error of the store. The text is for the log; callers of the HTTP interface never see it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection became free in time, or none could be opened.
+    #[error("no database connection within the bound")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    /// The database answered with an error, or the connection broke.
+    #[error("database error in `{statement}`")]
+    Database {
+        /// The statement's name.
+        statement: &'static str,
+        /// What the driver said.
+        source: tokio_postgres::Error,
+    },
+    /// More waits for its commit than the bound allows.
+    #[error("the queue of `{0}` is full")]
+    QueueFull(&'static str),
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Stopping,
+    /// The database's URL, its schema or its version does not fit; the text names the fix.
+    #[error("{0}")]
+    Setup(String),
+    /// A value read back is not what was written.
+    #[error("unexpected value in the database: {0}")]
+    Corrupt(String),
+}
+
+impl Error {
+    /// Names the statement that failed.
+    pub(crate) const fn database(statement: &'static str) -> impl Fn(tokio_postgres::Error) -> Self + Copy {
+        move |source| Self::Database { statement, source }
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Pool(_) | Self::QueueFull(_) | Self::Stopping => ErrorKind::Unavailable,
+            Self::Setup(_) => ErrorKind::Setup,
+            Self::Corrupt(_) => ErrorKind::Internal,
+            Self::Database { source, .. } => source.code().map_or(ErrorKind::Unavailable, kind_of_state),
+        }
+    }
+}
+
+/// SQLSTATE classes by what they mean for the caller (Postgres manual, appendix A).
+fn kind_of_state(state: &SqlState) -> ErrorKind {
+    match state.code().get(..2) {
+        // Data exception, integrity violation, program limit exceeded (a value too deep or too large).
+        Some("22" | "23" | "54") => ErrorKind::BadRow,
+        // Undefined objects, missing privileges: not migrated, or the wrong role.
+        Some("42" | "3D" | "3F" | "28") => ErrorKind::Setup,
+        // Connection, transaction rollback, resources, operator intervention, system error.
+        Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}

@@ -1,0 +1,66 @@
+//! The pool of connections for reads and rare writes. The grouped writes hold connections of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use posthaste_types::limits::STORE_WAIT_MS_MAX;
+use tokio_postgres::NoTls;
+
+use crate::Error;
+
+/// How to reach the database.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// A libpq URL or key-value string. May hold a password: never log it.
+    pub url: String,
+    /// Connections of the pool, 1 or more.
+    pub pool_size: usize,
+    /// `application_name` of every connection, for `pg_stat_activity`.
+    pub application_name: String,
+}
+
+/// A cheap handle on the record. Making one opens no connection, so a process starts while the database is away.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    config: Arc<tokio_postgres::Config>,
+}
+
+impl Store {
+    /// Checks the options and makes the pool.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the URL cannot be understood.
+    pub fn new(options: &StoreOptions) -> Result<Self, Error> {
+        let mut config: tokio_postgres::Config = options
+            .url
+            .parse()
+            .map_err(|_| Error::Setup("the database URL is not a libpq connection string".to_owned()))?;
+        config.application_name(&options.application_name);
+        config.connect_timeout(Duration::from_millis(STORE_WAIT_MS_MAX));
+        config.options("-c synchronous_commit=on -c statement_timeout=30s -c lock_timeout=10s");
+        let manager =
+            Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let wait = Some(Duration::from_millis(STORE_WAIT_MS_MAX));
+        let pool = Pool::builder(manager)
+            .max_size(options.pool_size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(wait)
+            .create_timeout(wait)
+            .recycle_timeout(wait)
+            .build()
+            .map_err(|error| Error::Setup(format!("the pool cannot be made: {error}")))?;
+        Ok(Self { pool, config: Arc::new(config) })
+    }
+
+    /// A connection of the pool; use `prepare_cached` on it.
+    pub(crate) async fn client(&self) -> Result<deadpool_postgres::Object, Error> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// How to open a connection of one's own (group commit, replication).
+    pub fn config(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+}

@@ -1,0 +1,126 @@
+//! Every bound of the system, by name and with its unit. Nothing that comes from outside is unbounded.
+
+/// Body of one request to submit, bytes.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Body of one batch request, bytes.
+pub const BATCH_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Body of any other request (endpoints, cancel and so on), bytes.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Tasks in one batch request.
+pub const BATCH_TASK_COUNT_MAX: usize = 1000;
+/// Levels of nesting in a JSON body. Postgres and serde_json both recurse; 128 is serde_json's own bound.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Task type, characters of `[a-z0-9._-]`.
+pub const TASK_TYPE_LEN_MAX: usize = 100;
+/// Queue name, characters of `[a-z0-9._-]`: with the `tasks.` prefix it stays below Kafka's 249.
+pub const QUEUE_LEN_MAX: usize = 100;
+/// Ordering key, bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+/// Channel name, bytes.
+pub const CHANNEL_BYTES_MAX: usize = 256;
+/// Tags of one task.
+pub const TAG_COUNT_MAX: usize = 16;
+/// Name of a tag, bytes.
+pub const TAG_NAME_BYTES_MAX: usize = 64;
+/// Value of a tag, bytes.
+pub const TAG_VALUE_BYTES_MAX: usize = 256;
+/// Idempotency key, bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Priority, 0 to this; higher runs first.
+pub const PRIORITY_MAX: i16 = 9;
+/// Priority of a task that names none.
+pub const PRIORITY_DEFAULT: i16 = 5;
+/// Attempts of one run.
+pub const ATTEMPT_COUNT_MAX: u32 = 100;
+/// Wait between two attempts, seconds.
+pub const RETRY_WAIT_S_MAX: f64 = 7.0 * 86_400.0;
+/// How far ahead a task may be scheduled or its deadline lie, seconds.
+pub const DELAY_S_MAX: f64 = 366.0 * 86_400.0;
+/// One attempt's time, seconds.
+pub const TIMEOUT_S_MAX: f64 = 86_400.0;
+/// One attempt's time when neither the task nor its type says, seconds.
+pub const TIMEOUT_S_DEFAULT: f64 = 300.0;
+/// Longest wait of a long poll or `Prefer: wait`, seconds.
+pub const WAIT_S_MAX: u64 = 60;
+/// Readers that wait in long polls at once in one process.
+pub const WAITER_COUNT_MAX: usize = 10_000;
+/// Tasks on a page of a list.
+pub const PAGE_TASK_COUNT_MAX: usize = 500;
+/// Tasks on a page when the caller does not say.
+pub const PAGE_TASK_COUNT_DEFAULT: usize = 50;
+/// Entries of one task's history that are read.
+pub const HISTORY_ENTRY_COUNT_MAX: usize = 1000;
+/// A handler's result or progress as JSON text, bytes.
+pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
+/// A task error's message, bytes; longer ones are cut.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 4096;
+/// A record on a topic, bytes: a full body and a full result with framing and names to spare.
+pub const RECORD_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// Submissions waiting for their commit in one process; past it a caller gets 503.
+pub const SUBMIT_QUEUE_LEN_MAX: usize = 4096;
+/// Bytes of submissions waiting for their commit in one process.
+pub const SUBMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Rows of one grouped statement.
+pub const GROUP_ROW_COUNT_MAX: usize = 512;
+/// Bytes of one grouped statement's values; one row above it travels alone.
+pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a caller waits for a connection or a commit before 503, milliseconds.
+pub const STORE_WAIT_MS_MAX: u64 = 5_000;
+
+/// Outbox bytes that the connector may have at the broker unacknowledged before it stops reading.
+pub const CONNECTOR_IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Outbox records that the connector may have at the broker unacknowledged before it stops reading.
+pub const CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX: usize = 20_000;
+
+/// Tasks of one partition that a worker holds (waiting or running) before it pauses the partition.
+pub const PARTITION_TASK_COUNT_MAX: usize = 1024;
+/// Bytes of task records that one worker process holds before it pauses reading.
+pub const WORKER_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Handlers that run at once in one worker process when configuration is silent.
+pub const HANDLER_COUNT_DEFAULT: usize = 256;
+/// How long a revoked partition waits for the handlers in flight, milliseconds.
+pub const DRAIN_MS_MAX: u64 = 10_000;
+
+/// Events that a delivery process keeps in memory.
+pub const WINDOW_EVENT_COUNT_MAX: usize = 16_384;
+/// Bytes of events that a delivery process keeps in memory.
+pub const WINDOW_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Streams open at once in one process.
+pub const STREAM_COUNT_MAX: usize = 10_000;
+/// Readers of old events that have a Kafka consumer of their own at once in one process; further ones wait.
+pub const CATCH_UP_READER_COUNT_MAX: usize = 16;
+/// Time between two comment heartbeats of a stream, seconds.
+pub const HEARTBEAT_S: u64 = 15;
+/// An opaque cursor, characters.
+pub const CURSOR_LEN_MAX: usize = 2048;
+
+/// Webhook endpoints of one tenant.
+pub const ENDPOINT_COUNT_MAX: usize = 1000;
+/// An endpoint's URL, bytes.
+pub const ENDPOINT_URL_BYTES_MAX: usize = 2048;
+/// Entries of an endpoint's `events`, `channels`, `types` or `headers`.
+pub const ENDPOINT_LIST_LEN_MAX: usize = 100;
+/// Webhook requests in flight in one process.
+pub const WEBHOOK_IN_FLIGHT_COUNT_MAX: usize = 256;
+/// Webhook requests in flight to one endpoint when it does not say.
+pub const WEBHOOK_ENDPOINT_IN_FLIGHT_COUNT_DEFAULT: usize = 16;
+/// One webhook attempt from look-up to the last byte read, seconds.
+pub const WEBHOOK_TIMEOUT_S: u64 = 15;
+/// What is read of an endpoint's answer, bytes.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 4096;
+/// Waits between webhook attempts, seconds: the schedule that Standard Webhooks 1.0 recommends, about three days.
+pub const WEBHOOK_RETRY_WAITS_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// Connections of one HTTP listener.
+pub const CONNECTION_COUNT_MAX: usize = 15_000;
+/// Time in which a request's head must have come, seconds.
+pub const HEADER_READ_S_MAX: u64 = 10;
+/// Time in which a request's body must have come, seconds.
+pub const BODY_READ_S_MAX: u64 = 30;
+/// A request's head, bytes.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Backlog of a listener: 15,000 reconnects took 21.9 s with 1,024 and 0.7 s with this.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// How long a stopping process waits for requests in flight, milliseconds.
+pub const SHUTDOWN_DRAIN_MS_MAX: u64 = 15_000;
