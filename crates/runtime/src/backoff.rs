@@ -15,7 +15,11 @@ pub struct Backoff {
 impl Backoff {
     /// First wait at most `base`, doubling up to `max`.
     pub const fn new(base: Duration, max: Duration) -> Self {
-        Self { base, max, failure_count: 0 }
+        Self {
+            base,
+            max,
+            failure_count: 0,
+        }
     }
 
     /// What a dependency that is away gets: 50 ms doubling to 5 s.
@@ -35,7 +39,10 @@ impl Backoff {
 
     /// The next wait; at least a tenth of the bound, so that a jitter near zero does not spin.
     pub fn next_wait(&mut self) -> Duration {
-        let bound = self.base.saturating_mul(1 << self.failure_count.min(16)).min(self.max);
+        let bound = self
+            .base
+            .saturating_mul(1 << self.failure_count.min(16))
+            .min(self.max);
         self.failure_count = self.failure_count.saturating_add(1);
         bound.mul_f64(rand::random_range(0.1..=1.0))
     }

@@ -2,10 +2,13 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod config;
 pub mod ids;
 pub mod metric;
 pub mod stopper;
+pub mod telemetry;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};
+pub use config::Secret;
 pub use stopper::Stopper;

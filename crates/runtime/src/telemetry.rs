@@ -1,0 +1,158 @@
+//! Logs and metrics of a process: set up once, by the executable alone.
+
+use std::io::IsTerminal as _;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+use crate::metric;
+
+/// What is logged, and how it looks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogOptions {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or directives such as `info,posthaste_worker=debug`.
+    pub level: String,
+    /// `auto` (text on a terminal, JSON elsewhere), `text` or `json`.
+    pub format: LogFormat,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is not understood.
+    #[error("log.level is neither a level nor directives such as `info,posthaste_worker=debug`")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// It was set up before in this process.
+    #[error("telemetry is set up already in this process")]
+    Again(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sends the logs of this process to standard error.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn init_logs(options: &LogOptions) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&options.level)?;
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let json = options.format == LogFormat::Json || (options.format == LogFormat::Auto && !terminal);
+    let result = if json {
+        builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init()
+    } else {
+        builder.with_ansi(terminal).with_target(false).try_init()
+    };
+    result.map_err(TelemetryError::Again)
+}
+
+/// Upper bounds of a duration's buckets, seconds: 0.1 ms to 60 s, about three a decade and closer where tasks live.
+const SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Upper bounds of a count's buckets: doubling up to the largest group.
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// A cheap handle on the metrics of this process.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Starts recording and describes every metric of [`metric::ALL`].
+    ///
+    /// # Errors
+    /// [`TelemetryError::Again`].
+    pub fn install() -> Result<Self, TelemetryError> {
+        let handle = builder()
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(|error| TelemetryError::Again(error.into()))?;
+        for &(name, kind, help) in metric::ALL {
+            let help = help.trim();
+            match kind {
+                "counter" => metrics::describe_counter!(name, help),
+                "gauge" => metrics::describe_gauge!(name, help),
+                _ => metrics::describe_histogram!(name, help),
+            }
+        }
+        Ok(Self(handle))
+    }
+
+    /// The page that Prometheus reads.
+    pub fn page(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what has been recorded into the buckets. Call it every few seconds: between two calls each sample takes
+    /// memory of its own.
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), COUNTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_shown_in_buckets_and_every_name_says_its_unit() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!(metric::ACCEPT_SECONDS).record(0.0015)
+        });
+        let page = recorder.handle().render();
+        assert!(
+            page.contains("posthaste_ingest_accept_seconds_bucket{le=\"0.002\"} 1"),
+            "{page}"
+        );
+        for (name, kind, _) in metric::ALL {
+            let histogram = name.ends_with("_seconds") || name.ends_with("_rows");
+            assert_eq!(histogram, *kind == "histogram", "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        let options = LogOptions {
+            level: "info,=,".to_owned(),
+            ..LogOptions::default()
+        };
+        assert!(matches!(init_logs(&options), Err(TelemetryError::Filter(_))));
+    }
+}
