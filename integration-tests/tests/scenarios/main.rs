@@ -1,0 +1,86 @@
+//! Starts one stack, runs every scenario on it one after another, and stops it: nothing is left behind.
+
+#![expect(clippy::print_stderr, reason = "a test run tells what it is doing")]
+
+mod bad_input;
+mod crashes;
+mod dev;
+mod idempotency;
+mod load;
+mod outages;
+mod process;
+mod receiver;
+mod round_trip;
+mod shutdown;
+mod sse;
+mod world;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Runtime;
+
+use crate::world::World;
+
+type Scenario = fn(Arc<World>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// Makes a table of scenarios, each named after its function.
+macro_rules! scenarios {
+    ($($module:ident::$name:ident,)+) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |world| Box::pin($module::$name(world)))),+]
+    };
+}
+
+const SCENARIOS: &[(&str, Scenario)] = scenarios![
+    round_trip::result_comes_by_short_poll,
+    round_trip::result_comes_by_long_poll,
+    round_trip::result_comes_with_the_submission_when_the_caller_waits,
+    round_trip::result_comes_by_server_sent_events,
+    round_trip::task_stream_ends_after_the_final_event,
+    round_trip::result_comes_by_webhook,
+    round_trip::batch_answers_each_task_in_order,
+    round_trip::delayed_task_runs_when_due,
+    round_trip::cancelled_task_never_runs,
+    round_trip::stream_resumes_without_gap_or_repeat,
+    idempotency::racing_requests_under_one_key_make_one_task,
+    bad_input::every_route_answers_bad_input_with_a_problem,
+    bad_input::poison_records_go_to_the_dead_letters_and_the_rest_goes_on,
+    shutdown::stop_under_load_cuts_no_request_and_loses_no_task,
+    crashes::killed_ingest_loses_nothing,
+    crashes::killed_connector_loses_and_repeats_nothing,
+    crashes::killed_worker_loses_nothing_and_runs_to_one_end,
+    crashes::killed_delivery_resumes_streams,
+    crashes::killed_whole_loses_and_repeats_nothing,
+    outages::kafka_restart_under_load_loses_nothing,
+    outages::postgres_restart_under_load_loses_nothing,
+    dev::dev_shows_a_result_and_leaves_nothing_behind,
+    dev::dev_killed_hard_starts_again_on_its_data,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Scenarios kill and restart what they share.
+    arguments.test_threads = Some(1);
+    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    let world = if arguments.list {
+        None
+    } else {
+        eprintln!("starting Postgres, Kafka and the registry");
+        Some(Arc::new(runtime.block_on(World::start()).expect("the stack starts")))
+    };
+    let trials = SCENARIOS.iter().map(|(name, scenario)| {
+        let (runtime, world) = (Arc::clone(&runtime), world.clone());
+        Trial::test(*name, move || {
+            let world = world.expect("listing runs nothing");
+            runtime.block_on(scenario(world)).map_err(|error| format!("{error:?}").into())
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Some(world) = world.and_then(Arc::into_inner) {
+        runtime.block_on(world.stop()).expect("the stack stops");
+    }
+    conclusion.exit_code()
+}
