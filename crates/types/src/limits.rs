@@ -44,10 +44,16 @@ pub const TIMEOUT_S_DEFAULT: f64 = 300.0;
 pub const WAIT_S_MAX: u64 = 60;
 /// Readers that wait in long polls at once in one process.
 pub const WAITER_COUNT_MAX: usize = 10_000;
+/// Time between two looks for waiting readers, milliseconds.
+pub const WAIT_TICK_MS: u64 = 10;
 /// Tasks on a page of a list.
 pub const PAGE_TASK_COUNT_MAX: usize = 500;
 /// Tasks on a page when the caller does not say.
 pub const PAGE_TASK_COUNT_DEFAULT: usize = 50;
+/// Rows that one page of a list looks at; a page may end there with a cursor and few tasks.
+pub const LIST_SCAN_ROW_COUNT_MAX: usize = 50_000;
+/// Payloads and results of one page of a list, bytes; the page ends with the task that passes it.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Entries of one task's history that are read.
 pub const HISTORY_ENTRY_COUNT_MAX: usize = 1000;
 /// A handler's result or progress as JSON text, bytes.
@@ -94,6 +100,15 @@ pub const CATCH_UP_READER_COUNT_MAX: usize = 16;
 pub const HEARTBEAT_S: u64 = 15;
 /// An opaque cursor, characters.
 pub const CURSOR_LEN_MAX: usize = 2048;
+/// Partitions of the results topic: a cursor names the offset of each and stays within [`CURSOR_LEN_MAX`].
+pub const RESULTS_PARTITION_COUNT_MAX: usize = 150;
+/// Streams of old events that wait for one of the [`CATCH_UP_READER_COUNT_MAX`] consumers lose theirs when their client
+/// reads nothing for so long, seconds.
+pub const CATCH_UP_STALL_S_MAX: u64 = 10;
+/// Bytes of frames that one stream hands to its connection at once; one frame above it travels alone.
+pub const STREAM_CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// Values of one filter of a stream.
+pub const STREAM_FILTER_LEN_MAX: usize = 100;
 
 /// Webhook endpoints of one tenant.
 pub const ENDPOINT_COUNT_MAX: usize = 1000;
@@ -105,6 +120,22 @@ pub const ENDPOINT_LIST_LEN_MAX: usize = 100;
 pub const WEBHOOK_IN_FLIGHT_COUNT_MAX: usize = 256;
 /// Webhook requests in flight to one endpoint when it does not say.
 pub const WEBHOOK_ENDPOINT_IN_FLIGHT_COUNT_DEFAULT: usize = 16;
+/// Events waiting for one endpoint in one process; further ones go to the durable retries at once.
+pub const WEBHOOK_ENDPOINT_QUEUE_LEN_MAX: usize = 256;
+/// Deliveries, waiting and in flight, that one process holds; it reads no further events meanwhile.
+pub const WEBHOOK_HELD_COUNT_MAX: usize = 8192;
+/// Bytes of event bodies waiting and in flight in one process.
+pub const WEBHOOK_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Due retries that one process takes at once.
+pub const WEBHOOK_RETRY_TAKE_COUNT_MAX: usize = 256;
+/// Attempts on a page of an endpoint's attempt log.
+pub const PAGE_ATTEMPT_COUNT: usize = 100;
+/// An endpoint's description, bytes.
+pub const ENDPOINT_DESCRIPTION_BYTES_MAX: usize = 1024;
+/// One custom header's value, bytes.
+pub const ENDPOINT_HEADER_BYTES_MAX: usize = 4096;
+/// Requests a second that an endpoint may ask for.
+pub const ENDPOINT_RATE_PER_S_MAX: f64 = 10_000.0;
 /// One webhook attempt from look-up to the last byte read, seconds.
 pub const WEBHOOK_TIMEOUT_S: u64 = 15;
 /// What is read of an endpoint's answer, bytes.
@@ -118,6 +149,16 @@ pub const CONNECTION_COUNT_MAX: usize = 15_000;
 pub const HEADER_READ_S_MAX: u64 = 10;
 /// Time in which a request's body must have come, seconds.
 pub const BODY_READ_S_MAX: u64 = 30;
+/// What is read on, and thrown away, of a body that was refused, so that the caller sees the answer, bytes.
+pub const BODY_DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long an HTTP/1.1 connection may idle between two requests, the next request's head included, seconds.
+pub const KEEP_ALIVE_IDLE_S_MAX: u64 = 75;
+/// Silence after which a connection's peer is probed, seconds.
+pub const TCP_KEEP_ALIVE_S: u64 = 30;
+/// Requests at once on one HTTP/2 connection.
+pub const H2_STREAM_COUNT_MAX: u32 = 1024;
+/// Time of one dependency's readiness check, milliseconds.
+pub const READY_CHECK_MS_MAX: u64 = 1_000;
 /// A request's head, bytes.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Backlog of a listener: 15,000 reconnects took 21.9 s with 1,024 and 0.7 s with this.

@@ -1,0 +1,188 @@
+//! Reads a request's body with a cap and in time, and JSON from it with errors that name the place.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use posthaste_api::Problem;
+use posthaste_types::ErrorCode;
+use posthaste_types::limits::{BODY_DISCARD_BYTES_MAX, BODY_READ_S_MAX};
+use serde::de::DeserializeOwned;
+use warp::{Filter, Rejection};
+
+use crate::pointer;
+use crate::reject::refuse;
+
+/// What `Content-Type` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MediaType {
+    Json,
+    Other,
+}
+
+impl FromStr for MediaType {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let essence = text
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        let is_json = essence == "application/json"
+            || (essence.starts_with("application/") && essence.ends_with("+json"));
+        Ok(if is_json { Self::Json } else { Self::Other })
+    }
+}
+
+/// The head of a request as far as it decides how the body is read.
+#[derive(Clone, Copy)]
+struct Head {
+    media_type: Option<MediaType>,
+    length: Option<u64>,
+    /// The caller waits for `100 Continue` before it sends the body.
+    expects: bool,
+}
+
+/// A JSON body as bytes: 415 when it is not declared as JSON, 413 past `bytes_max`, 408 when it does not come in time.
+pub fn body(
+    bytes_max: usize,
+) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Copy + Send + Sync + 'static {
+    head()
+        .and(warp::body::stream())
+        .and_then(
+            move |head: Head, stream| async move { read(head, stream, bytes_max).await.map_err(refuse) },
+        )
+}
+
+/// A JSON body as `T`: [`body`]'s refusals, and 400 with a JSON Pointer when it does not fit.
+pub fn json_body<T: DeserializeOwned + Send>(
+    bytes_max: usize,
+) -> impl Filter<Extract = (T,), Error = Rejection> + Copy + Send + Sync + 'static {
+    body(bytes_max).and_then(|bytes: Bytes| std::future::ready(parse_json(&bytes, "").map_err(refuse)))
+}
+
+fn head() -> impl Filter<Extract = (Head,), Error = Rejection> + Copy + Send + Sync + 'static {
+    warp::header::optional("content-type")
+        .and(warp::header::optional("content-length"))
+        .and(warp::header::optional::<String>("expect"))
+        .map(|media_type, length, expect: Option<String>| Head {
+            media_type,
+            length,
+            expects: expect.is_some(),
+        })
+}
+
+async fn read<B: Buf>(
+    head: Head,
+    stream: impl Stream<Item = Result<B, warp::Error>> + Send,
+    bytes_max: usize,
+) -> Result<Bytes, Problem> {
+    let mut stream = pin!(stream);
+    let reading = async {
+        if head.media_type != Some(MediaType::Json) {
+            return Err(refuse_unread(head, stream.as_mut(), unsupported()).await);
+        }
+        if head.length.is_some_and(|length| length > bytes_max as u64) {
+            return Err(refuse_unread(head, stream.as_mut(), too_large(bytes_max)).await);
+        }
+        match collect(head, stream.as_mut(), bytes_max).await? {
+            Some(bytes) => Ok(bytes),
+            None => Err(refuse_unread(head, stream.as_mut(), too_large(bytes_max)).await),
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(BODY_READ_S_MAX), reading)
+        .await
+        .unwrap_or_else(|_| Err(too_late()))
+}
+
+/// The whole body; `None` when it is larger than `bytes_max`. A body in one piece is not copied.
+async fn collect<B: Buf>(
+    head: Head,
+    mut stream: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, Problem> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(piece) = stream.next().await {
+        let mut piece = piece.map_err(|_| Problem::new(ErrorCode::InvalidRequest, "the body broke off"))?;
+        let length = piece.remaining();
+        if first.len().max(all.len()) + length > bytes_max {
+            return Ok(None);
+        }
+        if first.is_empty() && all.is_empty() {
+            first = piece.copy_to_bytes(length);
+            continue;
+        }
+        if all.is_empty() {
+            // The declared length was checked; without one the buffer grows as it must.
+            all.reserve(
+                head.length
+                    .and_then(|length| usize::try_from(length).ok())
+                    .unwrap_or(2 * length),
+            );
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&piece.copy_to_bytes(length));
+    }
+    Ok(Some(if all.is_empty() { first } else { all.freeze() }))
+}
+
+/// Reads on, into nothing and up to a bound, before a refusal is answered: closing a socket that holds unread bytes
+/// resets it, and the caller, still sending, would never see the answer (RFC 9112, section 9.6).
+async fn refuse_unread<B: Buf>(
+    head: Head,
+    mut stream: impl Stream<Item = Result<B, warp::Error>> + Unpin,
+    refusal: Problem,
+) -> Problem {
+    if head.expects
+        || head
+            .length
+            .is_some_and(|length| length > BODY_DISCARD_BYTES_MAX as u64)
+    {
+        return refusal;
+    }
+    let mut discarded = 0;
+    while let Some(Ok(piece)) = stream.next().await {
+        discarded += piece.remaining();
+        if discarded > BODY_DISCARD_BYTES_MAX {
+            break;
+        }
+    }
+    refusal
+}
+
+fn unsupported() -> Problem {
+    Problem::new(
+        ErrorCode::UnsupportedMediaType,
+        "send the body with `content-type: application/json`",
+    )
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(
+        ErrorCode::BodyTooLarge,
+        format!("the body may have {bytes_max} bytes"),
+    )
+}
+
+fn too_late() -> Problem {
+    Problem::new(
+        ErrorCode::RequestTimeout,
+        format!("the body must come within {BODY_READ_S_MAX} s"),
+    )
+}
+
+/// `T` from JSON.
+///
+/// `prefix` is put before the pointers of the errors: where `text` stands in the request's body.
+///
+/// # Errors
+/// 400 `invalid_request`: with line and column when it is no JSON, with a JSON Pointer when it does not fit `T`.
+pub fn parse_json<T: DeserializeOwned>(text: &[u8], prefix: &str) -> Result<T, Problem> {
+    serde_json::from_slice(text).map_err(|error| pointer::problem(text, prefix, &error))
+}

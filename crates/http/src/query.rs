@@ -1,0 +1,165 @@
+//! Query parameters: each is taken by name, and what nobody took is refused by name.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use posthaste_api::Problem;
+use posthaste_types::ErrorCode;
+use warp::Filter;
+
+/// The decoded parameters of a request that nobody has taken yet. End with [`Query::end`].
+#[derive(Debug, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+/// Extracts the query; an absent one is empty.
+pub fn query() -> impl Filter<Extract = (Query,), Error = Infallible> + Copy + Send + Sync + 'static {
+    warp::query::raw()
+        .or(warp::any().map(String::new))
+        .unify()
+        .map(|text: String| Query::parse(&text))
+}
+
+/// 400 `invalid_parameter` about one parameter or header.
+fn invalid(name: &str, detail: impl Display) -> Problem {
+    Problem::new(ErrorCode::InvalidParameter, format!("`{name}` {detail}"))
+}
+
+impl Query {
+    /// Decodes `application/x-www-form-urlencoded`.
+    pub fn parse(text: &str) -> Self {
+        Self {
+            pairs: url::form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        }
+    }
+
+    /// The value of a parameter that may be there once. An empty value counts as absent.
+    ///
+    /// # Errors
+    /// 400 when it is there more than once.
+    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.values(name);
+        if values.len() > 1 {
+            return Err(invalid(name, "may be given once"));
+        }
+        Ok(values.pop().filter(|value| !value.is_empty()))
+    }
+
+    /// [`Query::one`], parsed.
+    ///
+    /// # Errors
+    /// 400 when it is there more than once or does not parse.
+    pub fn parsed<T>(&mut self, name: &str) -> Result<Option<T>, Problem>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let Some(value) = self.one(name)? else {
+            return Ok(None);
+        };
+        value
+            .parse()
+            .map(Some)
+            .map_err(|error: T::Err| invalid(name, format_args!("is not understood: {error}")))
+    }
+
+    /// All values of a parameter that may be repeated or hold several, separated by commas; empty ones are left out.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        let values = self.values(name);
+        values
+            .iter()
+            .flat_map(|value| value.split(','))
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// [`Query::list`], each item parsed.
+    ///
+    /// # Errors
+    /// 400 when an item does not parse.
+    pub fn parsed_list<T>(&mut self, name: &str) -> Result<Vec<T>, Problem>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let parse = |item: String| {
+            item.parse()
+                .map_err(|error: T::Err| invalid(name, format_args!("is not understood: {error}")))
+        };
+        self.list(name).into_iter().map(parse).collect()
+    }
+
+    /// The parameters whose names begin with `prefix`, their names without it, in order.
+    pub fn prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
+        self.pairs
+            .extract_if(.., |(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name[prefix.len()..].to_owned(), value))
+            .collect()
+    }
+
+    /// To be called when all known parameters were taken.
+    ///
+    /// # Errors
+    /// 400 that names the parameters left.
+    pub fn end(self) -> Result<(), Problem> {
+        if self.pairs.is_empty() {
+            return Ok(());
+        }
+        let mut names: Vec<String> = self
+            .pairs
+            .into_iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        names.dedup();
+        Err(Problem::new(
+            ErrorCode::InvalidParameter,
+            format!("not a parameter of this route: {}", names.join(", ")),
+        ))
+    }
+
+    fn values(&mut self, name: &str) -> Vec<String> {
+        self.pairs
+            .extract_if(.., |(other, _)| other == name)
+            .map(|(_, value)| value)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_and_taken_once() {
+        let mut query =
+            Query::parse("limit=10&type=a.b&tag.region=eu%20west&state=DONE,FAILED&state=INIT&cursor=");
+        assert_eq!(query.parsed::<u32>("limit").unwrap(), Some(10));
+        assert_eq!(query.one("type").unwrap().as_deref(), Some("a.b"));
+        assert_eq!(query.list("state"), ["DONE", "FAILED", "INIT"]);
+        assert_eq!(
+            query.prefixed("tag."),
+            [("region".to_owned(), "eu west".to_owned())]
+        );
+        assert_eq!(query.one("cursor").unwrap(), None);
+        query.end().unwrap();
+    }
+
+    #[test]
+    fn unknown_repeated_and_malformed_parameters_are_named() {
+        let mut query = Query::parse("limit=ten&wait=1&wait=2&colour=red");
+        assert!(
+            query
+                .parsed::<u32>("limit")
+                .unwrap_err()
+                .detail
+                .contains("`limit`")
+        );
+        assert!(query.one("wait").unwrap_err().detail.contains("`wait`"));
+        assert!(query.end().unwrap_err().detail.contains("`colour`"));
+    }
+}

@@ -1,0 +1,103 @@
+//! Responses: JSON, streams and problem documents. Decides no status but a problem's own.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use posthaste_api::Problem;
+use posthaste_runtime::metric;
+use posthaste_types::ErrorCode;
+use serde::Serialize;
+use warp::Reply as _;
+use warp::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use warp::http::{HeaderValue, StatusCode};
+
+/// Any response; a body is whole or a stream.
+pub type HttpResponse = warp::reply::Response;
+
+/// Routes ready to be joined with others and served.
+pub type Routes = warp::filters::BoxedFilter<(HttpResponse,)>;
+
+/// What a caller is told to wait before another try, seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = HttpResponse::new(body.into().into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A response without a body.
+pub fn empty(status: StatusCode) -> HttpResponse {
+    let mut response = HttpResponse::default();
+    *response.status_mut() = status;
+    response
+}
+
+/// `value` as `application/json`. A value that cannot be written as JSON is a bug and answered with 500.
+pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> HttpResponse {
+    match serde_json::to_vec(value) {
+        Ok(body) => with_body(status, "application/json", body),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a response cannot be written as JSON"
+            );
+            problem(&Problem::new(
+                ErrorCode::Internal,
+                "the answer could not be written; the log has the reason",
+            ))
+        }
+    }
+}
+
+/// A body of any type, already encoded.
+pub(crate) fn text(status: StatusCode, content_type: &'static str, body: String) -> HttpResponse {
+    with_body(status, content_type, body)
+}
+
+/// A body that comes in pieces, sent as they come. The end of `stream` ends the response.
+pub fn stream<S>(stream: S) -> HttpResponse
+where
+    S: Stream<Item = Bytes> + Send + 'static,
+{
+    warp::reply::stream(Exclusive(Mutex::new(Box::pin(stream)))).into_response()
+}
+
+/// warp asks a body to be `Sync` though only its owner polls it. The lock is never taken: `get_mut` needs none.
+struct Exclusive<S>(Mutex<Pin<Box<S>>>);
+
+impl<S: Stream<Item = Bytes>> Stream for Exclusive<S> {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let stream = self.get_mut().0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        stream.as_mut().poll_next(context).map(|piece| piece.map(Ok))
+    }
+}
+
+/// A problem document, counted by its code; 429 and 503 say when to come again.
+pub fn problem(problem: &Problem) -> HttpResponse {
+    metrics::counter!(metric::HTTP_PROBLEMS, "code" => problem.code.clone()).increment(1);
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(problem).expect("texts and a number are always JSON");
+    let mut response = with_body(status, "application/problem+json", body);
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+    }
+    response
+}
+
+/// What a handler decided, as a response: `filter.then(handler).map(reply)`.
+pub fn reply(outcome: Result<HttpResponse, Problem>) -> HttpResponse {
+    outcome.unwrap_or_else(|refused| problem(&refused))
+}
