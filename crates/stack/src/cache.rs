@@ -23,7 +23,11 @@ pub(crate) struct Cache {
 impl Cache {
     /// `$POSTHASTE_CACHE`, else the user's cache directory, else the system's.
     pub(crate) fn open(user: Option<OrdinaryUser>) -> Result<Self, Error> {
-        let directory = directory(user.is_some(), |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from));
+        let directory = directory(user.is_some(), |name| {
+            env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        });
         fs::create_dir_all(&directory).map_err(Error::io("cannot create", &directory))?;
         match user {
             Some(user) if !user.can_reach(&directory) => Self::at(ROOT_DIRECTORY.into()),
@@ -36,26 +40,58 @@ impl Cache {
         Ok(Self { directory })
     }
 
-    /// The complete entry `name`. When it is absent, `fill` is given an empty directory to put it in.
-    pub(crate) async fn entry(&self, name: &str, fill: impl AsyncFnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+    /// The entry `name`, or the right to fill it. Waits while another fills any entry.
+    pub(crate) async fn entry(&self, name: &str) -> Result<Entry, Error> {
         let entry = self.directory.join(name);
         if entry.is_dir() {
-            return Ok(entry);
+            return Ok(Entry::Complete(entry));
         }
         // One lock for all entries: Maven's own repository is not made for two fetches at once either.
-        let _held = lock(self.directory.join("fetch.lock")).await?;
+        let lock = lock(self.directory.join("fetch.lock")).await?;
         if entry.is_dir() {
-            return Ok(entry);
+            return Ok(Entry::Complete(entry));
         }
         let partial = self.directory.join(format!(".{name}.partial"));
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(Error::io("cannot remove", &partial))?;
         }
         fs::create_dir(&partial).map_err(Error::io("cannot create", &partial))?;
-        fill(&partial).await?;
-        make_readable(&partial)?;
-        fs::rename(&partial, &entry).map_err(Error::io("cannot complete", &entry))?;
-        Ok(entry)
+        Ok(Entry::Absent(Filling {
+            partial,
+            entry,
+            _lock: lock,
+        }))
+    }
+}
+
+/// What the cache has under a name.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// The entry's directory.
+    Complete(PathBuf),
+    /// Nothing yet.
+    Absent(Filling),
+}
+
+/// The right to fill one entry. Dropping it leaves the entry absent.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    partial: PathBuf,
+    entry: PathBuf,
+    _lock: File,
+}
+
+impl Filling {
+    /// The directory, empty at first, to put the entry's files in.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Makes the entry complete.
+    pub(crate) fn complete(self) -> Result<PathBuf, Error> {
+        make_readable(&self.partial)?;
+        fs::rename(&self.partial, &self.entry).map_err(Error::io("cannot complete", &self.entry))?;
+        Ok(self.entry)
     }
 }
 
@@ -67,7 +103,9 @@ fn directory(is_root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> PathB
     match home {
         None => ROOT_DIRECTORY.into(),
         Some(home) if cfg!(target_os = "macos") => home.join("Library/Caches/posthaste"),
-        Some(home) => variable("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("posthaste"),
+        Some(home) => variable("XDG_CACHE_HOME")
+            .unwrap_or_else(|| home.join(".cache"))
+            .join("posthaste"),
     }
 }
 
@@ -89,7 +127,11 @@ fn make_readable(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let mode = metadata.permissions().mode();
-    let passable = if metadata.is_dir() || mode & 0o100 != 0 { 0o555 } else { 0o444 };
+    let passable = if metadata.is_dir() || mode & 0o100 != 0 {
+        0o555
+    } else {
+        0o444
+    };
     fs::set_permissions(path, Permissions::from_mode(mode | passable)).map_err(failed())?;
     if metadata.is_dir() {
         for child in fs::read_dir(path).map_err(failed())? {
@@ -119,41 +161,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_fill_leaves_no_entry_and_the_next_one_starts_empty() {
+    async fn an_entry_that_was_not_completed_is_absent_and_starts_empty_again() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path().into()).unwrap();
-        let failed = cache
-            .entry("a", async |directory| {
-                fs::write(directory.join("half"), "").unwrap();
-                Err(Error::NoOrdinaryUser)
-            })
-            .await;
-        assert!(failed.is_err());
-        assert!(!root.path().join("a").exists());
-        let entry = cache
-            .entry("a", async |directory| {
-                assert!(!directory.join("half").exists());
-                fs::write(directory.join("whole"), "").map_err(Error::io("cannot write", directory))
-            })
-            .await
-            .unwrap();
+        let Entry::Absent(filling) = cache.entry("a").await.unwrap() else {
+            panic!("nothing has filled it")
+        };
+        fs::write(filling.directory().join("half"), "").unwrap();
+        drop(filling);
+        let Entry::Absent(filling) = cache.entry("a").await.unwrap() else {
+            panic!("it was not completed")
+        };
+        assert!(!filling.directory().join("half").exists());
+        fs::write(filling.directory().join("whole"), "").unwrap();
+        let entry = filling.complete().unwrap();
         assert!(entry.join("whole").exists());
+        assert!(matches!(cache.entry("a").await.unwrap(), Entry::Complete(path) if path == entry));
     }
 
     #[tokio::test]
-    async fn two_that_want_an_entry_at_once_fill_it_once() {
+    async fn of_two_that_want_an_entry_at_once_one_fills_it_and_the_other_waits() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path().into()).unwrap();
-        let fill_count = std::cell::Cell::new(0);
-        let want = || {
-            cache.entry("a", async |_| {
-                fill_count.set(fill_count.get() + 1);
+        let want = async || match cache.entry("a").await.unwrap() {
+            Entry::Complete(_) => 0,
+            Entry::Absent(filling) => {
                 tokio::task::yield_now().await;
-                Ok(())
-            })
+                filling.complete().unwrap();
+                1
+            }
         };
         let (first, second) = tokio::join!(want(), want());
-        assert_eq!(first.unwrap(), second.unwrap());
-        assert_eq!(fill_count.get(), 1);
+        assert_eq!(first + second, 1);
     }
 }

@@ -16,7 +16,9 @@ const TAIL_LINE_CHARS_MAX: usize = 300;
 /// Runs `command` with `input`; it is killed when the caller goes away. Returns its standard output.
 pub(crate) async fn run(command: &mut Command, input: &str) -> Result<String, Error> {
     let program = command.as_std().get_program().to_owned();
-    let output = finish(command, input).await.map_err(Error::io("cannot run", &program))?;
+    let output = finish(command, input)
+        .await
+        .map_err(Error::io("cannot run", &program))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(stdout);
@@ -25,12 +27,20 @@ pub(crate) async fn run(command: &mut Command, input: &str) -> Result<String, Er
     Err(Error::Command {
         program: program.to_string_lossy().into_owned(),
         status: output.status.to_string(),
-        output: essence(if stderr.trim().is_empty() { &stdout } else { &stderr }),
+        output: essence(if stderr.trim().is_empty() {
+            &stdout
+        } else {
+            &stderr
+        }),
     })
 }
 
 async fn finish(command: &mut Command, input: &str) -> io::Result<std::process::Output> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that ends without reading says more by its status than the broken pipe does.
@@ -49,9 +59,17 @@ fn essence(text: &str) -> String {
 
 /// The last lines of a text, on one line.
 pub(crate) fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let first = lines.len().saturating_sub(TAIL_LINE_COUNT_MAX);
-    lines[first..].iter().map(|line| shorten(line)).collect::<Vec<_>>().join(" | ")
+    lines[first..]
+        .iter()
+        .map(|line| shorten(line))
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 fn shorten(line: &str) -> String {
@@ -70,12 +88,17 @@ mod tests {
 
     #[test]
     fn a_marked_error_is_preferred_to_the_last_lines() {
-        assert_eq!(essence("[INFO] x\n[ERROR] no such artefact\n[ERROR] advice"), "no such artefact");
+        assert_eq!(
+            essence("[INFO] x\n[ERROR] no such artefact\n[ERROR] advice"),
+            "no such artefact"
+        );
     }
 
     #[tokio::test]
     async fn a_failing_program_is_reported_with_what_it_said() {
-        let error = run(Command::new("sh").args(["-c", "echo no good >&2; exit 3"]), "").await.unwrap_err();
+        let error = run(Command::new("sh").args(["-c", "echo no good >&2; exit 3"]), "")
+            .await
+            .unwrap_err();
         assert!(error.to_string().ends_with("no good"), "{error}");
     }
 }

@@ -46,7 +46,9 @@ pub enum Error {
     },
 
     /// A fixed port is taken.
-    #[error("{part} cannot listen on 127.0.0.1:{port}, which is taken: stop what listens there, or choose another port")]
+    #[error(
+        "{part} cannot listen on 127.0.0.1:{port}, which is taken: stop what listens there, or choose another port"
+    )]
     PortTaken {
         /// The part that wants it.
         part: Part,
@@ -98,7 +100,9 @@ pub enum Error {
     NotRunning(Part),
 
     /// There is no user to run the parts as.
-    #[error("Postgres refuses to run as root, and neither the user `postgres` nor `nobody` exists: start as another user")]
+    #[error(
+        "Postgres refuses to run as root, and neither the user `postgres` nor `nobody` exists: start as another user"
+    )]
     NoOrdinaryUser,
 
     /// A file or process could not be handled.
@@ -193,7 +197,13 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_one_line_with_its_reason_and_three_commands() {
-        for missing in [Missing::Java, Missing::Maven, Missing::Tar, Missing::Xz, Missing::Postgres] {
+        for missing in [
+            Missing::Java,
+            Missing::Maven,
+            Missing::Tar,
+            Missing::Xz,
+            Missing::Postgres,
+        ] {
             let text = Error::Missing(missing).to_string();
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.starts_with(&missing.to_string()), "{text}");
@@ -205,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_directory_in_use_names_the_process_that_holds_it() {
-        let error = Error::InUse { data_dir: "/d".into(), pid: "42".into() };
+        let error = Error::InUse {
+            data_dir: "/d".into(),
+            pid: "42".into(),
+        };
         assert_eq!(
             error.to_string(),
             "/d is in use by process 42: stop that one, or choose another data directory"

@@ -44,7 +44,11 @@ pub(crate) struct Java {
 impl Java {
     /// The directory that `JAVA_HOME` names.
     pub(crate) fn home(&self) -> PathBuf {
-        self.program.ancestors().nth(2).unwrap_or(&self.program).to_owned()
+        self.program
+            .ancestors()
+            .nth(2)
+            .unwrap_or(&self.program)
+            .to_owned()
     }
 }
 
@@ -52,7 +56,9 @@ impl Java {
 pub(crate) fn program(name: &str, places: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&path).chain(places.iter().map(PathBuf::from));
-    directories.map(|directory| directory.join(name)).find(|file| file.is_file())
+    directories
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Every Postgres that is new enough and that `usable` admits, newest first.
@@ -64,7 +70,9 @@ pub(crate) async fn postgres(usable: impl Fn(&Path) -> bool) -> Vec<PostgresProg
     }
     let mut found: Vec<PostgresPrograms> = Vec::new();
     for directory in directories {
-        let Ok(directory) = directory.canonicalize() else { continue };
+        let Ok(directory) = directory.canonicalize() else {
+            continue;
+        };
         let complete = directory.join("initdb").is_file() && directory.join("postgres").is_file();
         if complete && usable(&directory) && found.iter().all(|known| known.directory != directory) {
             found.extend(postgres_at(directory).await);
@@ -77,19 +85,30 @@ pub(crate) async fn postgres(usable: impl Fn(&Path) -> bool) -> Vec<PostgresProg
 
 /// The Postgres in `directory`, if it runs.
 pub(crate) async fn postgres_at(directory: PathBuf) -> Option<PostgresPrograms> {
-    let told = command::run(Command::new(directory.join("postgres")).arg("--version"), "").await.ok()?;
+    let told = command::run(Command::new(directory.join("postgres")).arg("--version"), "")
+        .await
+        .ok()?;
     // `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
     let version = told.split_ascii_whitespace().nth(2)?.to_owned();
     let major = major(&version)?;
-    Some(PostgresPrograms { directory, version, major })
+    Some(PostgresPrograms {
+        directory,
+        version,
+        major,
+    })
 }
 
 /// The first Java that is new enough and that `usable` admits: `JAVA_HOME`, the search path, the usual places.
 pub(crate) async fn java(usable: impl Fn(&Path) -> bool) -> Option<Java> {
     let chosen = env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
-    let candidates = chosen.into_iter().chain(program("java", &[])).chain(JAVA_PLACES.iter().flat_map(|place| expand(place)));
+    let candidates = chosen
+        .into_iter()
+        .chain(program("java", &[]))
+        .chain(JAVA_PLACES.iter().flat_map(|place| expand(place)));
     for candidate in candidates {
-        let Ok(program) = candidate.canonicalize() else { continue };
+        let Ok(program) = candidate.canonicalize() else {
+            continue;
+        };
         if !usable(&program) {
             continue;
         }
@@ -105,10 +124,15 @@ pub(crate) async fn java(usable: impl Fn(&Path) -> bool) -> Option<Java> {
 /// From the file that each runtime has beside it (a JVM takes a while to say its version), else by asking it.
 async fn java_version(program: &Path) -> Option<String> {
     let release = program.ancestors().nth(2).map(|home| home.join("release"));
-    if let Some(version) = release.and_then(|file| fs::read_to_string(file).ok()).and_then(|text| quoted_version(&text, "JAVA_VERSION=")) {
+    if let Some(version) = release
+        .and_then(|file| fs::read_to_string(file).ok())
+        .and_then(|text| quoted_version(&text, "JAVA_VERSION="))
+    {
         return Some(version);
     }
-    let told = command::run(Command::new(program).arg("--version"), "").await.ok()?;
+    let told = command::run(Command::new(program).arg("--version"), "")
+        .await
+        .ok()?;
     told.split_ascii_whitespace().nth(1).map(str::to_owned)
 }
 
@@ -118,7 +142,9 @@ fn quoted_version(release: &str, key: &str) -> Option<String> {
 }
 
 fn major(version: &str) -> Option<u32> {
-    let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
+    let digits = version
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(version.len());
     version[..digits].parse().ok()
 }
 
@@ -127,8 +153,15 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::from("/")];
     for component in pattern.split('/').filter(|component| !component.is_empty()) {
         paths = match component.split_once('*') {
-            None => paths.into_iter().map(|path| path.join(component)).filter(|path| path.exists()).collect(),
-            Some((prefix, suffix)) => paths.iter().flat_map(|path| matching(path, prefix, suffix)).collect(),
+            None => paths
+                .into_iter()
+                .map(|path| path.join(component))
+                .filter(|path| path.exists())
+                .collect(),
+            Some((prefix, suffix)) => paths
+                .iter()
+                .flat_map(|path| matching(path, prefix, suffix))
+                .collect(),
         };
     }
     paths
@@ -140,7 +173,8 @@ fn matching(directory: &Path, prefix: &str, suffix: &str) -> Vec<PathBuf> {
         .filter(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
+            name.strip_prefix(prefix)
+                .is_some_and(|rest| rest.ends_with(suffix))
         })
         .map(|entry| entry.path())
         .collect();
@@ -159,7 +193,10 @@ mod tests {
             fs::create_dir_all(root.path().join(name)).unwrap();
         }
         let pattern = format!("{}/pg-*/bin", root.path().display());
-        assert_eq!(expand(&pattern), [root.path().join("pg-15/bin"), root.path().join("pg-16/bin")]);
+        assert_eq!(
+            expand(&pattern),
+            [root.path().join("pg-15/bin"), root.path().join("pg-16/bin")]
+        );
     }
 
     #[test]
@@ -169,7 +206,10 @@ mod tests {
         assert_eq!(major("17"), Some(17));
         assert_eq!(major("devel"), None);
         let release = "IMPLEMENTOR=\"x\"\nJAVA_VERSION=\"17.0.15\"\n";
-        assert_eq!(quoted_version(release, "JAVA_VERSION=").as_deref(), Some("17.0.15"));
+        assert_eq!(
+            quoted_version(release, "JAVA_VERSION=").as_deref(),
+            Some("17.0.15")
+        );
     }
 
     #[tokio::test]

@@ -17,7 +17,9 @@ mod process_table;
 mod progress;
 mod registry;
 mod stack;
+mod start;
 mod temporary;
+mod tools;
 mod user;
 
 pub use error::{Error, Missing};

@@ -22,9 +22,15 @@ pub(crate) struct Maven {
 
 impl Maven {
     pub(crate) fn find(java: &Java) -> Result<Self, Error> {
-        let program = find::program("mvn", &["/usr/share/maven/bin", "/opt/homebrew/bin", "/usr/local/bin"]);
+        let program = find::program(
+            "mvn",
+            &["/usr/share/maven/bin", "/opt/homebrew/bin", "/usr/local/bin"],
+        );
         let program = program.ok_or(Error::Missing(Missing::Maven))?;
-        Ok(Self { program, java_home: java.home() })
+        Ok(Self {
+            program,
+            java_home: java.home(),
+        })
     }
 
     /// Puts the jars of everything that `pom` depends on at run time into `into`.
@@ -32,7 +38,15 @@ impl Maven {
         let path = into.join("pom.xml");
         fs::write(&path, pom).map_err(Error::io("cannot write", &path))?;
         let output = format!("-DoutputDirectory={}", into.join("jars").display());
-        self.run(into, &[&format!("{PLUGIN}:copy-dependencies"), "-DincludeScope=runtime", &output]).await
+        self.run(
+            into,
+            &[
+                &format!("{PLUGIN}:copy-dependencies"),
+                "-DincludeScope=runtime",
+                &output,
+            ],
+        )
+        .await
     }
 
     /// Copies one artefact (`group:artifact:version:type:classifier`) to `file`.
@@ -40,14 +54,19 @@ impl Maven {
         let directory = file.parent().expect("the file is in a cache entry");
         let artifact = format!("-Dartifact={coordinates}");
         let destination = format!("-Ddest={}", file.display());
-        self.run(directory, &[PLUGIN_GET, &artifact, "-Dtransitive=false", &destination]).await
+        self.run(
+            directory,
+            &[PLUGIN_GET, &artifact, "-Dtransitive=false", &destination],
+        )
+        .await
     }
 
     /// Unpacks the jar `coordinates` into `into`.
     pub(crate) async fn unpack(&self, coordinates: &str, into: &Path) -> Result<(), Error> {
         let artifact = format!("-Dartifact={coordinates}");
         let output = format!("-DoutputDirectory={}", into.display());
-        self.run(into, &[&format!("{PLUGIN}:unpack"), &artifact, &output]).await
+        self.run(into, &[&format!("{PLUGIN}:unpack"), &artifact, &output])
+            .await
     }
 
     async fn run(&self, directory: &Path, arguments: &[&str]) -> Result<(), Error> {
@@ -62,10 +81,13 @@ impl Maven {
 pub(crate) async fn untar(archive: &Path, into: &Path) -> Result<(), Error> {
     let tar = find::program("tar", &[]).ok_or(Error::Missing(Missing::Tar))?;
     // GNU tar leaves decompression to `xz`; the one of macOS does it itself.
-    let needs_xz = cfg!(target_os = "linux") && archive.extension().is_some_and(|extension| extension == "txz");
+    let needs_xz =
+        cfg!(target_os = "linux") && archive.extension().is_some_and(|extension| extension == "txz");
     if needs_xz && find::program("xz", &[]).is_none() {
         return Err(Error::Missing(Missing::Xz));
     }
     fs::create_dir_all(into).map_err(Error::io("cannot create", into))?;
-    command::run(Command::new(tar).arg("-xf").arg(archive).arg("-C").arg(into), "").await.map(drop)
+    command::run(Command::new(tar).arg("-xf").arg(archive).arg("-C").arg(into), "")
+        .await
+        .map(drop)
 }

@@ -14,8 +14,10 @@ pub(crate) fn identity(pid: i32) -> Option<String> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         Some(format!("{}/{started}", boot.trim()))
     } else {
-        let output =
-            Command::new("ps").args(["-o", "stat=,lstart=", "-p", &pid.to_string()]).output().ok()?;
+        let output = Command::new("ps")
+            .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
+            .output()
+            .ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let (state, started) = text.split_once(char::is_whitespace)?;
         (!state.starts_with('Z')).then(|| started.trim().to_owned())
@@ -26,7 +28,11 @@ pub(crate) fn identity(pid: i32) -> Option<String> {
 fn start_ticks(stat: &str) -> Option<&str> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
-    if state == "Z" || state == "X" { None } else { fields.nth(18) }
+    if state == "Z" || state == "X" {
+        None
+    } else {
+        fields.nth(18)
+    }
 }
 
 /// The children of a process (on Linux: of its first thread, which is all that Postgres and `sh` have).
@@ -40,7 +46,9 @@ fn children(pid: i32) -> Vec<i32> {
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
             .unwrap_or_default()
     };
-    text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+    text.split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 /// Signals one process; that it is gone already is no error.
@@ -79,6 +87,9 @@ mod tests {
     fn a_command_with_brackets_does_not_shift_the_start_time() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9";
         assert_eq!(start_ticks(stat), Some("4242"));
-        assert_eq!(start_ticks("7 (a) Z 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9"), None);
+        assert_eq!(
+            start_ticks("7 (a) Z 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9"),
+            None
+        );
     }
 }

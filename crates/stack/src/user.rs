@@ -23,20 +23,27 @@ impl OrdinaryUser {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        let user = NAMES.iter().find_map(|name| Some(Self { uid: id("-u", name)?, gid: id("-g", name)? }));
+        let user = NAMES.iter().find_map(|name| {
+            Some(Self {
+                uid: id("-u", name)?,
+                gid: id("-g", name)?,
+            })
+        });
         user.map(Some).ok_or(Error::NoOrdinaryUser)
     }
 
     /// Whether this user may pass through every directory on the way to `path`, and through `path` itself.
     pub(crate) fn can_reach(self, path: &Path) -> bool {
-        path.ancestors().filter_map(|directory| fs::metadata(directory).ok()).all(|metadata| {
-            let shift = match (metadata.uid() == self.uid, metadata.gid() == self.gid) {
-                (true, _) => 6,
-                (false, true) => 3,
-                (false, false) => 0,
-            };
-            (metadata.mode() >> shift) & 0o1 == 0o1
-        })
+        path.ancestors()
+            .filter_map(|directory| fs::metadata(directory).ok())
+            .all(|metadata| {
+                let shift = match (metadata.uid() == self.uid, metadata.gid() == self.gid) {
+                    (true, _) => 6,
+                    (false, true) => 3,
+                    (false, false) => 0,
+                };
+                (metadata.mode() >> shift) & 0o1 == 0o1
+            })
     }
 
     /// Gives `path` (not what is in it) to this user.
@@ -60,7 +67,10 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let inner = outer.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let stranger = OrdinaryUser { uid: u32::MAX - 7, gid: u32::MAX - 7 };
+        let stranger = OrdinaryUser {
+            uid: u32::MAX - 7,
+            gid: u32::MAX - 7,
+        };
         fs::set_permissions(outer.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(!stranger.can_reach(&inner));
         fs::set_permissions(outer.path(), fs::Permissions::from_mode(0o755)).unwrap();

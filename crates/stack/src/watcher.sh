@@ -26,4 +26,5 @@ exec 3<&-
 wait "$child"
 status=$?
 kill -s KILL "$guard" 2>/dev/null
+wait "$guard" 2>/dev/null
 exit "$status"

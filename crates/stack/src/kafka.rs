@@ -1,0 +1,180 @@
+//! The local Kafka: Apache Kafka's own jars, one node that is broker and controller.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::cache::Entry;
+use crate::command;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::find::Java;
+use crate::launch::Launch;
+use crate::options::Part;
+use crate::probe::Probe;
+use crate::tools::Tools;
+
+const VERSION: &str = "4.3.1";
+const POM: &str = include_str!("kafka.pom.xml");
+const LOG: &str = "kafka";
+const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// The directory of the jars.
+pub(crate) async fn jars(tools: &Tools) -> Result<PathBuf, Error> {
+    let entry = match tools.cache.entry(&format!("kafka-{VERSION}")).await? {
+        Entry::Complete(entry) => entry,
+        Entry::Absent(filling) => {
+            let maven = tools.maven()?;
+            tools.fetching(format!("Kafka {VERSION}"));
+            maven
+                .dependencies(&POM.replace("@VERSION@", VERSION), filling.directory())
+                .await?;
+            filling.complete()?
+        }
+    };
+    tools.found(Part::Kafka.name(), VERSION, &entry);
+    Ok(entry.join("jars"))
+}
+
+/// Makes the log directory unless it is there.
+pub(crate) async fn create(directory: &DataDir, java: &Java, jars: &Path) -> Result<(), Error> {
+    let logging = directory.path("kafka-log4j2.properties");
+    fs::write(&logging, LOGGING).map_err(Error::io("cannot write", &logging))?;
+    if directory.path(LOG).exists() {
+        return Ok(());
+    }
+    let staging = directory.staging(LOG)?;
+    // Ports have no meaning while the log is made, and any pair of them will do.
+    let properties = directory.path("kafka-format.properties");
+    fs::write(&properties, settings(&staging, 9092, 9093)).map_err(Error::io("cannot write", &properties))?;
+    let mut format = Command::new(&java.program);
+    format
+        .args(jvm_arguments(jars, &logging))
+        .arg("kafka.tools.StorageTool");
+    format
+        .args(["format", "--cluster-id", &cluster_id()?, "--config"])
+        .arg(&properties);
+    format.current_dir(directory.path(""));
+    if let Some(user) = directory.user {
+        format.uid(user.uid).gid(user.gid);
+    }
+    command::run(&mut format, "").await?;
+    directory.complete(&staging, LOG)
+}
+
+/// How the log is served on `port`, the controller listening on `controller_port`.
+pub(crate) fn launch(
+    directory: &DataDir,
+    java: &Java,
+    jars: &Path,
+    port: u16,
+    controller_port: u16,
+) -> Result<Launch, Error> {
+    let log = directory.path(LOG);
+    let properties = directory.path("kafka.properties");
+    fs::write(&properties, settings(&log, port, controller_port))
+        .map_err(Error::io("cannot write", &properties))?;
+    let mut arguments = jvm_arguments(jars, &directory.path("kafka-log4j2.properties"));
+    arguments.extend(["kafka.Kafka".into(), properties.into()]);
+    Ok(Launch {
+        part: Part::Kafka,
+        program: java.program.clone(),
+        arguments,
+        directory: log,
+        log: directory.log(Part::Kafka),
+        pid_file: directory.pid_file(Part::Kafka),
+        user: directory.user,
+        port,
+        probe: Probe::Kafka { port },
+        stop_wait_max: STOP_WAIT_MAX,
+    })
+}
+
+fn jvm_arguments(jars: &Path, logging: &Path) -> Vec<OsString> {
+    let mut log4j = OsString::from("-Dlog4j2.configurationFile=");
+    log4j.push(logging);
+    let fixed = [
+        "-Xms128m",
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:-UsePerfData",
+        "-XX:+ExitOnOutOfMemoryError",
+    ];
+    let mut arguments: Vec<OsString> = fixed.map(Into::into).into();
+    arguments.extend([log4j, "-cp".into(), jars.join("*").into()]);
+    arguments
+}
+
+/// Topics are made by whoever owns them, with their own retention; message sizes leave room for a 1 MiB body and its
+/// framing; sessions may be short, so that a test need not wait for a long one to end.
+fn settings(log: &Path, port: u16, controller_port: u16) -> String {
+    format!(
+        "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={log}
+auto.create.topics.enable=false
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=8
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=100
+message.max.bytes=4194304
+replica.fetch.max.bytes=4194304
+log.cleaner.dedupe.buffer.size=16777216
+",
+        log = log.display()
+    )
+}
+
+const LOGGING: &str = "\
+status=error
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %p %c{1}: %m%n
+rootLogger.level=warn
+rootLogger.appenderRef.console.ref=console
+";
+
+/// A new id: 16 random bytes in URL-safe base64, of which hexadecimal digits are a part; the last digit of the 22 has
+/// only two significant bits.
+fn cluster_id() -> Result<String, Error> {
+    let mut bytes = [0; 11];
+    let source = "/dev/urandom";
+    fs::File::open(source)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(Error::io("cannot read", source))?;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{}A", &digits[..21]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_ids_differ_and_have_the_length_of_a_kafka_uuid() {
+        let id = cluster_id().unwrap();
+        assert_eq!(id.len(), 22);
+        assert_ne!(id, cluster_id().unwrap());
+    }
+}

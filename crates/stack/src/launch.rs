@@ -1,0 +1,94 @@
+//! How one part is started, on one port: kept, so that it can be started again on the same port and data.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::command;
+use crate::error::Error;
+use crate::options::Part;
+use crate::probe::Probe;
+use crate::process::Process;
+use crate::progress::{Progress, Step};
+use crate::user::OrdinaryUser;
+
+/// Long enough for a Postgres that replays 2 GB of WAL after a crash.
+const READY_WAIT_MAX: Duration = Duration::from_secs(120);
+const PROBE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Everything that starting a part takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) part: Part,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    /// Where it runs.
+    pub(crate) directory: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) pid_file: PathBuf,
+    pub(crate) user: Option<OrdinaryUser>,
+    pub(crate) port: u16,
+    pub(crate) probe: Probe,
+    /// How long an orderly stop may take before the part is killed.
+    pub(crate) stop_wait_max: Duration,
+}
+
+impl Launch {
+    /// Starts the part and waits until it serves.
+    pub(crate) async fn start(&self, progress: &dyn Progress) -> Result<Process, Error> {
+        progress.step(&Step::Starting {
+            what: self.part.name(),
+        });
+        let begun = Instant::now();
+        let mut process = Process::spawn(self).await?;
+        while !self.probe.is_ready().await {
+            if process.has_ended() {
+                return Err(self.ended());
+            }
+            if begun.elapsed() > READY_WAIT_MAX {
+                return Err(self.not_ready());
+            }
+            sleep(PROBE_INTERVAL).await;
+        }
+        // Somebody else may answer on a port that our part could not have.
+        if process.has_ended() {
+            return Err(self.ended());
+        }
+        let took = begun.elapsed();
+        progress.step(&Step::Ready {
+            what: self.part.name(),
+            address: self.address(),
+            took,
+        });
+        Ok(process)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn ended(&self) -> Error {
+        Error::Ended {
+            part: self.part,
+            log: self.log.clone(),
+            tail: self.log_tail(),
+        }
+    }
+
+    fn not_ready(&self) -> Error {
+        let (log, tail) = (self.log.clone(), self.log_tail());
+        Error::NotReady {
+            part: self.part,
+            waited_s: READY_WAIT_MAX.as_secs(),
+            log,
+            tail,
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        command::tail(&String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()))
+    }
+}

@@ -1,0 +1,171 @@
+//! Asks a part, in its own protocol and no further, whether it serves. Every probe is bounded in time and in bytes.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// What to ask.
+#[derive(Clone, Debug)]
+pub(crate) enum Probe {
+    /// A session on the Unix socket gets as far as the first query.
+    Postgres {
+        socket: PathBuf,
+        user: &'static str,
+        database: &'static str,
+    },
+    /// The broker says which requests it knows.
+    Kafka { port: u16 },
+    /// The registry has taken BACKWARD as its global rule: it starts with none.
+    Registry { port: u16 },
+}
+
+impl Probe {
+    /// Whether the part serves now.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let asked = async {
+            match self {
+                Self::Postgres {
+                    socket,
+                    user,
+                    database,
+                } => postgres_serves(UnixStream::connect(socket).await?, user, database).await,
+                Self::Kafka { port } => kafka_serves(connect(*port).await?).await,
+                Self::Registry { port } => registry_serves(*port).await,
+            }
+        };
+        matches!(timeout(ANSWER_WAIT_MAX, asked).await, Ok(Ok(true)))
+    }
+}
+
+async fn connect(port: u16) -> io::Result<TcpStream> {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await
+}
+
+/// Sends a startup packet (protocol 3.0) and reads up to ReadyForQuery.
+async fn postgres_serves(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    user: &str,
+    database: &str,
+) -> io::Result<bool> {
+    let parameters = format!("user\0{user}\0database\0{database}\0\0");
+    let length = u32::try_from(8 + parameters.len()).expect("names are short");
+    let mut packet = length.to_be_bytes().to_vec();
+    packet.extend_from_slice(&196_608_u32.to_be_bytes());
+    packet.extend_from_slice(parameters.as_bytes());
+    stream.write_all(&packet).await?;
+    let mut answer = stream.take(ANSWER_BYTES_MAX);
+    loop {
+        let kind = answer.read_u8().await?;
+        let length = answer.read_u32().await?;
+        if kind == b'E' {
+            return Ok(false);
+        }
+        if kind == b'Z' {
+            break;
+        }
+        let body = u64::from(length).saturating_sub(4);
+        tokio::io::copy(&mut (&mut answer).take(body), &mut tokio::io::sink()).await?;
+    }
+    answer.into_inner().write_all(b"X\0\0\0\x04").await?;
+    Ok(true)
+}
+
+/// Sends ApiVersions, version 0, which every broker answers once it is in service.
+async fn kafka_serves(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<bool> {
+    const CORRELATION: u32 = 7;
+    let client = b"probe";
+    let mut request = vec![0, 18, 0, 0];
+    request.extend_from_slice(&CORRELATION.to_be_bytes());
+    request.extend_from_slice(&[0, 5]);
+    request.extend_from_slice(client);
+    let length = u32::try_from(request.len()).expect("the request is short");
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(&request).await?;
+    let _length = stream.read_u32().await?;
+    Ok(stream.read_u32().await? == CORRELATION && stream.read_i16().await? == 0)
+}
+
+async fn registry_serves(port: u16) -> io::Result<bool> {
+    let rule = r#"{"compatibility":"BACKWARD"}"#;
+    let set = http(port, "PUT", "/apis/ccompat/v7/config", rule).await?;
+    if status(&set) != Some(200) {
+        return Ok(false);
+    }
+    let held = http(port, "GET", "/apis/ccompat/v7/config", "").await?;
+    Ok(status(&held) == Some(200) && held.contains("BACKWARD"))
+}
+
+/// One HTTP/1.1 exchange; the answer's head and body as text.
+async fn http(port: u16, method: &str, path: &str, body: &str) -> io::Result<String> {
+    let mut stream = connect(port).await?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn status(answer: &str) -> Option<u16> {
+    answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers the first bytes with `answer` and closes.
+    async fn peer(answer: &[u8]) -> tokio::io::DuplexStream {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let answer = answer.to_vec();
+        tokio::spawn(async move {
+            let mut asked = [0; 1024];
+            let _asked = far.read(&mut asked).await;
+            let _answered = far.write_all(&answer).await;
+        });
+        near
+    }
+
+    #[tokio::test]
+    async fn postgres_serves_when_it_is_ready_for_a_query_and_not_while_it_recovers() {
+        let ready = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x06a\0Z\0\0\0\x05I";
+        assert!(matches!(
+            postgres_serves(peer(ready).await, "u", "d").await,
+            Ok(true) | Err(_)
+        ));
+        let starting = b"E\0\0\0\x0eC57P03\0\0\0\0";
+        assert!(!postgres_serves(peer(starting).await, "u", "d").await.unwrap());
+        assert!(postgres_serves(peer(b"R\0\0").await, "u", "d").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn kafka_serves_when_it_answers_our_request_without_an_error() {
+        assert!(
+            kafka_serves(peer(b"\0\0\0\x06\0\0\0\x07\0\0").await)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !kafka_serves(peer(b"\0\0\0\x06\0\0\0\x07\0\x23").await)
+                .await
+                .unwrap()
+        );
+    }
+
+    #[test]
+    fn only_http_has_a_status() {
+        assert_eq!(status("HTTP/1.1 200 OK\r\n\r\n"), Some(200));
+        assert_eq!(status("SSH-2.0"), None);
+    }
+}

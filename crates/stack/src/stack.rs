@@ -1,0 +1,226 @@
+//! A running stack: the order in which its parts start and stop, and what a test may do to them meanwhile.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::options::{Part, StackOptions};
+use crate::postgres;
+use crate::progress::Progress;
+use crate::registry;
+use crate::start::{Managed, Starter};
+use crate::tools::Tools;
+use crate::user::OrdinaryUser;
+
+/// A local Postgres, Kafka and schema registry, or the addresses of those that run elsewhere.
+///
+/// Dropping it ends what it runs, without waiting; [`Stack::stop`] does so in order. A killed process's parts are ended
+/// by their watchers.
+pub struct Stack {
+    postgres: Option<Managed>,
+    kafka: Option<Managed>,
+    registry: Option<Managed>,
+    database_url: String,
+    database_tcp_url: String,
+    kafka_bootstrap: String,
+    registry_url: String,
+    progress: Arc<dyn Progress>,
+    /// Ends with the stack: nothing is kept, so that nothing need be stopped in order.
+    is_temporary: bool,
+    /// Last, so that the directory is held for as long as anything above is.
+    directory: DataDir,
+}
+
+impl Stack {
+    /// Starts what is not given by address, fetching what is not installed, and waits until all of it serves.
+    ///
+    /// # Errors
+    /// When a program is missing or cannot be fetched, the directory is in use or not ours, a fixed port is taken, or a
+    /// part does not come up. What had been started is ended then.
+    pub async fn start(options: StackOptions) -> Result<Self, Error> {
+        Self::start_with(options, false).await
+    }
+
+    pub(crate) async fn start_with(options: StackOptions, is_temporary: bool) -> Result<Self, Error> {
+        let user = OrdinaryUser::to_run_as()?;
+        let progress = options.progress;
+        let directory = DataDir::open(&options.data_dir, options.fresh, user, progress.as_ref()).await?;
+        let tools = Tools::find(user, Arc::clone(&progress)).await?;
+        let starter = Starter {
+            directory: &directory,
+            tools: &tools,
+            ports: options.ports,
+        };
+
+        // The registry keeps its schemas in the local Postgres, also where the tasks are in another one.
+        let runs_registry = options.registry_url.is_none();
+        let runs_postgres = options.database_url.is_none() || runs_registry;
+        let databases = async {
+            let postgres = if runs_postgres {
+                Some(starter.postgres().await?)
+            } else {
+                None
+            };
+            let registry = match &postgres {
+                Some(postgres) if runs_registry => Some(starter.registry(postgres.launch.port).await?),
+                _ => None,
+            };
+            Ok::<_, Error>((postgres, registry))
+        };
+        let broker = async {
+            if options.kafka.is_none() {
+                starter.kafka().await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let ((postgres, registry), kafka) = tokio::try_join!(Box::pin(databases), Box::pin(broker))?;
+
+        let port = |part: &Option<Managed>| part.as_ref().map(|part| part.launch.port).unwrap_or_default();
+        let (database_url, database_tcp_url) = match options.database_url {
+            Some(url) => (url.clone(), url),
+            None => (
+                postgres::socket_url(directory.socket_directory(), port(&postgres)),
+                postgres::tcp_url(port(&postgres)),
+            ),
+        };
+        Ok(Self {
+            database_url,
+            database_tcp_url,
+            kafka_bootstrap: options
+                .kafka
+                .unwrap_or_else(|| format!("127.0.0.1:{}", port(&kafka))),
+            registry_url: options
+                .registry_url
+                .unwrap_or_else(|| registry::url(port(&registry))),
+            postgres,
+            kafka,
+            registry,
+            progress,
+            is_temporary,
+            directory,
+        })
+    }
+
+    /// The tasks' database, over its Unix socket where it is local.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// The tasks' database over TCP.
+    pub fn database_tcp_url(&self) -> &str {
+        &self.database_tcp_url
+    }
+
+    /// Kafka's bootstrap servers.
+    pub fn kafka_bootstrap(&self) -> &str {
+        &self.kafka_bootstrap
+    }
+
+    /// The base address of the registry's Confluent-compatible API.
+    pub fn registry_url(&self) -> &str {
+        &self.registry_url
+    }
+
+    /// Kills a part as a power cut would: `SIGKILL`, to its children too.
+    ///
+    /// # Errors
+    /// When the part is not run by this stack, or not running.
+    pub async fn kill(&self, part: Part) -> Result<(), Error> {
+        let process = self.managed(part)?.process.lock().await.take();
+        process.ok_or(Error::NotRunning(part))?.kill().await;
+        Ok(())
+    }
+
+    /// Starts a part again, on the same port and data, stopping it in order first if it runs, and waits until it serves.
+    ///
+    /// # Errors
+    /// When the part is not run by this stack, or does not come up.
+    pub async fn restart(&self, part: Part) -> Result<(), Error> {
+        let managed = self.managed(part)?;
+        let mut process = managed.process.lock().await;
+        if let Some(running) = process.take() {
+            running.stop().await;
+        }
+        *process = Some(Box::pin(managed.launch.start(self.progress.as_ref())).await?);
+        Ok(())
+    }
+
+    /// Freezes a part (`SIGSTOP`, to its children too) until [`Stack::resume`]: its connections stay open and silent.
+    ///
+    /// # Errors
+    /// When the part is not run by this stack, or not running.
+    pub async fn pause(&self, part: Part) -> Result<(), Error> {
+        let process = self.managed(part)?.process.lock().await;
+        process.as_ref().ok_or(Error::NotRunning(part))?.pause();
+        Ok(())
+    }
+
+    /// Lets a paused part run on.
+    ///
+    /// # Errors
+    /// When the part is not run by this stack, or not running.
+    pub async fn resume(&self, part: Part) -> Result<(), Error> {
+        let process = self.managed(part)?.process.lock().await;
+        process.as_ref().ok_or(Error::NotRunning(part))?.resume();
+        Ok(())
+    }
+
+    /// Stops everything in order: the registry and Kafka, then Postgres. Kills what does not stop.
+    ///
+    /// # Errors
+    /// None at present; what cannot be stopped is killed.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        let (postgres, kafka, registry) = (self.postgres.take(), self.kafka.take(), self.registry.take());
+        tokio::join!(self.end(kafka), self.end(registry));
+        self.end(postgres).await;
+        Ok(())
+    }
+
+    async fn end(&self, part: Option<Managed>) {
+        let Some(process) = part.and_then(|managed| managed.process.into_inner()) else {
+            return;
+        };
+        if self.is_temporary {
+            process.kill().await
+        } else {
+            process.stop().await
+        }
+    }
+
+    fn managed(&self, part: Part) -> Result<&Managed, Error> {
+        let managed = match part {
+            Part::Postgres => &self.postgres,
+            Part::Kafka => &self.kafka,
+            Part::Registry => &self.registry,
+        };
+        managed.as_ref().ok_or(Error::NotManaged(part))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if !self.is_temporary {
+            return;
+        }
+        for managed in [&mut self.registry, &mut self.kafka, &mut self.postgres]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(process) = managed.process.get_mut() {
+                process.kill_blocking();
+            }
+        }
+        self.directory.remove();
+    }
+}
+
+impl fmt::Debug for Stack {
+    /// Leaves out the addresses: those of external parts may carry passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}

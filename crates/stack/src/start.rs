@@ -1,0 +1,87 @@
+//! Makes each part ready and starts it, again with another free port where somebody else was quicker.
+
+use tokio::sync::Mutex;
+
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::launch::Launch;
+use crate::options::{Part, Ports};
+use crate::process::Process;
+use crate::tools::Tools;
+use crate::{kafka, port, postgres, registry};
+
+/// A part that ends at once is tried this often: its port may have been taken, or what a crash left may still be going.
+const ATTEMPT_COUNT_MAX: u32 = 3;
+
+/// A part that this stack runs.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    pub(crate) launch: Launch,
+    /// `None` after a kill.
+    pub(crate) process: Mutex<Option<Process>>,
+}
+
+pub(crate) struct Starter<'a> {
+    pub(crate) directory: &'a DataDir,
+    pub(crate) tools: &'a Tools,
+    pub(crate) ports: Ports,
+}
+
+impl Starter<'_> {
+    pub(crate) async fn postgres(&self) -> Result<Managed, Error> {
+        let programs = postgres::programs(self.directory, self.tools).await?;
+        postgres::create(self.directory, &programs).await?;
+        self.serve(Part::Postgres, |port| {
+            Ok(postgres::launch(self.directory, &programs, port))
+        })
+        .await
+    }
+
+    pub(crate) async fn kafka(&self) -> Result<Managed, Error> {
+        let java = self.tools.java()?;
+        let jars = kafka::jars(self.tools).await?;
+        kafka::create(self.directory, java, &jars).await?;
+        let plan = |port| kafka::launch(self.directory, java, &jars, port, port::free()?);
+        self.serve(Part::Kafka, plan).await
+    }
+
+    pub(crate) async fn registry(&self, postgres_port: u16) -> Result<Managed, Error> {
+        let java = self.tools.java()?;
+        let application = registry::application(self.tools).await?;
+        let plan = |port| {
+            Ok(registry::launch(
+                self.directory,
+                java,
+                &application,
+                port,
+                postgres_port,
+            ))
+        };
+        self.serve(Part::Registry, plan).await
+    }
+
+    async fn serve(&self, part: Part, plan: impl Fn(u16) -> Result<Launch, Error>) -> Result<Managed, Error> {
+        let mut attempt = 1;
+        loop {
+            let launch = plan(port::choose(self.ports, part)?)?;
+            match launch.start(self.tools.progress()).await {
+                Ok(process) => {
+                    return Ok(Managed {
+                        launch,
+                        process: Mutex::new(Some(process)),
+                    });
+                }
+                Err(Error::Ended { tail, .. }) if attempt < ATTEMPT_COUNT_MAX => {
+                    tracing::warn!(
+                        part = part.slug(),
+                        attempt,
+                        tail,
+                        "trying again to start a part that ended"
+                    );
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
