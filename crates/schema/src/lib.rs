@@ -1,1 +1,16 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod datum;
+mod error;
+mod event;
+mod frame;
+mod request;
+mod text;
+mod writers;
+
+pub use error::DecodeError;
+pub use event::TaskEvent;
+pub use frame::{SchemaId, frame_id};
+pub use request::TaskRequested;
+pub use text::{SCHEMAS, SchemaText, TASK_EVENT, TASK_REQUESTED};
+pub use writers::WriterSchemas;
