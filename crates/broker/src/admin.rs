@@ -1,0 +1,168 @@
+//! Topics: making them, listing them, and where their partitions begin and end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::context::Quiet;
+use crate::last::last_matching;
+use crate::{Error, KafkaOptions, Record};
+
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+const CREATE_WAIT: Duration = Duration::from_secs(30);
+
+/// A topic that must exist.
+#[derive(Debug, Clone)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// Its partitions, 1 or more.
+    pub partitions: i32,
+    /// Its configuration, by Kafka's names. `replication.factor`, which Kafka does not count among these, is taken
+    /// from here too; without it the broker's default holds.
+    pub config: BTreeMap<String, String>,
+}
+
+/// What [`Admin::ensure_topic`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicOutcome {
+    /// It was not there and has been made.
+    Created,
+    /// It was there, with so many partitions; it was left as it is.
+    Present {
+        /// Its partitions.
+        partitions: i32,
+    },
+}
+
+/// A cheap handle on the cluster's administration. Calls wait a few seconds for an answer and then fail; no call ever
+/// makes a topic by naming it.
+#[derive(Clone)]
+pub struct Admin {
+    client: Arc<AdminClient<Quiet>>,
+    kafka: KafkaOptions,
+}
+
+impl Admin {
+    /// Makes the client; Kafka may be away. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Options that librdkafka refuses.
+    pub fn new(kafka: &KafkaOptions) -> Result<Self, Error> {
+        let client = kafka.client_config(&[]).create_with_context(Quiet).map_err(Error::kafka("start an admin client"))?;
+        Ok(Self { client: Arc::new(client), kafka: kafka.clone() })
+    }
+
+    /// Makes the topic unless it is there.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses the topic's name, number of partitions or configuration.
+    pub async fn ensure_topic(&self, spec: &TopicSpec) -> Result<TopicOutcome, Error> {
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(replication(spec)?));
+        for (name, value) in spec.config.iter().filter(|(name, _)| *name != REPLICATION_FACTOR) {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT)).operation_timeout(Some(CREATE_WAIT));
+        let created = self.client.create_topics([&topic], &options).await.map_err(Error::kafka("create a topic"))?;
+        match created.into_iter().next() {
+            Some(Ok(_)) => Ok(TopicOutcome::Created),
+            Some(Err((_, Code::TopicAlreadyExists))) => {
+                let partitions = self.partitions(&spec.name).await?.len();
+                Ok(TopicOutcome::Present { partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+            }
+            Some(Err((_, code))) => Err(Error::kafka("create a topic")(KafkaError::AdminOp(code))),
+            None => Err(Error::TimedOut("create a topic")),
+        }
+    }
+
+    /// The topic's partitions, ascending.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`] when there is no such topic; the broker is away.
+    pub async fn partitions(&self, topic: &str) -> Result<Vec<i32>, Error> {
+        let all = self.metadata().await?;
+        all.into_iter()
+            .find_map(|(name, partitions)| (name == topic).then_some(partitions))
+            .ok_or_else(|| Error::UnknownTopic(topic.to_owned()))
+    }
+
+    /// The names of all topics, Kafka's internal ones too.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn topics(&self) -> Result<Vec<String>, Error> {
+        Ok(self.metadata().await?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The partition's first kept offset and the one that its next record will get.
+    ///
+    /// # Errors
+    /// The broker is away, or there is no such partition.
+    pub async fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+        let topic = topic.to_owned();
+        let found = self.blocking(move |client| client.inner().fetch_watermarks(&topic, partition, ANSWER_WAIT)).await;
+        found.map_err(Error::kafka("tell watermarks"))
+    }
+
+    /// Succeeds when a broker answers.
+    ///
+    /// # Errors
+    /// None does.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.metadata().await.map(drop)
+    }
+
+    /// For each of `partitions`, what `pick` makes of its last committed record that it makes anything of, among the
+    /// last `look_back_max` offsets; partitions without one are left out.
+    ///
+    /// # Errors
+    /// The broker is away.
+    pub async fn last_matching<T: Send + 'static>(
+        &self,
+        topic: &str,
+        partitions: Vec<i32>,
+        look_back_max: i64,
+        pick: impl Fn(&Record) -> Option<T> + Send + 'static,
+    ) -> Result<BTreeMap<i32, T>, Error> {
+        let (kafka, topic) = (self.kafka.clone(), topic.to_owned());
+        run_blocking(move || last_matching(&kafka, &topic, &partitions, look_back_max, pick)).await
+    }
+
+    /// All topics with their partitions. Asking for one topic by name could make it, where the broker is set so.
+    async fn metadata(&self) -> Result<Vec<(String, Vec<i32>)>, Error> {
+        let metadata = self.blocking(|client| client.inner().fetch_metadata(None, ANSWER_WAIT)).await;
+        let metadata = metadata.map_err(Error::kafka("list topics"))?;
+        let topic = |topic: &rdkafka::metadata::MetadataTopic| {
+            let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
+            partitions.sort_unstable();
+            (topic.name().to_owned(), partitions)
+        };
+        Ok(metadata.topics().iter().map(topic).collect())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&AdminClient<Quiet>) -> T + Send + 'static,
+    ) -> T {
+        let client = Arc::clone(&self.client);
+        run_blocking(move || call(&client)).await
+    }
+}
+
+const REPLICATION_FACTOR: &str = "replication.factor";
+
+/// -1 asks for the broker's default.
+fn replication(spec: &TopicSpec) -> Result<i32, Error> {
+    let Some(text) = spec.config.get(REPLICATION_FACTOR) else { return Ok(-1) };
+    text.parse().map_err(|_| Error::Setup(format!("`{REPLICATION_FACTOR}` of topic `{}` is not a number", spec.name)))
+}
+
+async fn run_blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,136 @@
+//! What can go wrong with the broker or the registry, and what may be done about it.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use schema_registry_converter::error::SRCError;
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The broker or the registry is away or busy: try again later.
+    Unavailable,
+    /// This record, not the broker, is at fault: never send it again unchanged.
+    BadRecord,
+    /// A topic, a privilege or a setting is missing or does not fit: a person must act.
+    Setup,
+    /// The wanted offset is no longer (or not yet) in the log.
+    OffsetOutOfRange,
+    /// A bug of ours.
+    Internal,
+}
+
+/// An error of the broker or the registry. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// librdkafka or the broker refused.
+    #[error("kafka refused to {operation}")]
+    Kafka {
+        /// What was tried, as a verb: `create a topic`.
+        operation: &'static str,
+        /// What librdkafka said.
+        source: KafkaError,
+    },
+    /// The broker did not answer in time.
+    #[error("kafka did not {0} in time")]
+    TimedOut(&'static str),
+    /// A topic that does not exist.
+    #[error("topic `{0}` does not exist")]
+    UnknownTopic(String),
+    /// Retention has overtaken the reader, or the log was cut; reading goes on at `earliest`.
+    #[error("the wanted offset of partition {partition} is not in the log; reading on at {earliest}")]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: i32,
+        /// The first offset that is kept, where reading goes on.
+        earliest: i64,
+    },
+    /// The client can do no more and must be made anew.
+    #[error("the kafka client failed for good: {0}")]
+    Fatal(String),
+    /// The registry refused or is away.
+    #[error("the schema registry failed to {operation}")]
+    Registry {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What the client said.
+        source: SRCError,
+    },
+    /// The registry refused or is away, on a route that the client library does not have.
+    #[error("the schema registry failed to {operation}")]
+    RegistryHttp {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What the HTTP client said.
+        source: reqwest::Error,
+    },
+    /// A setting does not fit; the text says which.
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl Error {
+    /// Names the operation that failed.
+    pub(crate) const fn kafka(operation: &'static str) -> impl Fn(KafkaError) -> Self + Copy {
+        move |source| Self::Kafka { operation, source }
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Kafka { source, .. } => kind_of_kafka(source),
+            Self::TimedOut(_) | Self::Fatal(_) => ErrorKind::Unavailable,
+            Self::UnknownTopic(_) | Self::Setup(_) => ErrorKind::Setup,
+            Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
+            Self::Registry { source, .. } if source.retriable => ErrorKind::Unavailable,
+            Self::Registry { source, .. } => kind_of_registry(source),
+            Self::RegistryHttp { source, .. } => kind_of_http(source),
+        }
+    }
+}
+
+fn kind_of_kafka(error: &KafkaError) -> ErrorKind {
+    match error {
+        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => ErrorKind::Setup,
+        KafkaError::AdminOpCreation(_) => ErrorKind::Internal,
+        other => other.rdkafka_error_code().map_or(ErrorKind::Unavailable, kind_of_code),
+    }
+}
+
+/// Codes that are not listed are the broker's or the network's troubles, which pass.
+pub(crate) const fn kind_of_code(code: Code) -> ErrorKind {
+    match code {
+        Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::InvalidMessage => ErrorKind::BadRecord,
+        Code::UnknownTopicOrPartition
+        | Code::UnknownTopic
+        | Code::UnknownPartition
+        | Code::InvalidTopic
+        | Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication
+        | Code::InvalidReplicationFactor
+        | Code::InvalidPartitions
+        | Code::InvalidConfig
+        | Code::PolicyViolation => ErrorKind::Setup,
+        Code::OffsetOutOfRange | Code::AutoOffsetReset => ErrorKind::OffsetOutOfRange,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// The client library marks a lost connection as final; what it wraps tells the difference.
+fn kind_of_registry(error: &SRCError) -> ErrorKind {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<reqwest::Error>());
+    source.map_or(ErrorKind::Setup, kind_of_http)
+}
+
+fn kind_of_http(error: &reqwest::Error) -> ErrorKind {
+    match error.status() {
+        Some(status) if status.is_client_error() => ErrorKind::Setup,
+        _ if error.is_builder() => ErrorKind::Setup,
+        _ => ErrorKind::Unavailable,
+    }
+}
