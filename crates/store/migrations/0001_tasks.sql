@@ -131,7 +131,7 @@ create table posthaste.webhook_retries (
     due_at        timestamptz not null,        -- also pushed ahead by whoever takes it, as a lease
     primary key (endpoint_id, event_id)
 );
-create index webhook_retries_due_at on posthaste.webhook_retries (due_at);
+create index webhook_retries_due_at on posthaste.webhook_retries (endpoint_id, due_at);
 
 -- What the registry answered when `posthaste migrate` registered our schemas: a writer needs no registry.
 create table posthaste.schemas (

@@ -1,5 +1,7 @@
 //! What can go wrong with the record, and what may be done about it.
 
+use std::sync::Arc;
+
 use tokio_postgres::error::SqlState;
 
 /// What a caller can do about an error.
@@ -32,6 +34,15 @@ pub enum Error {
     /// More waits for its commit than the bound allows.
     #[error("the queue of `{0}` is full")]
     QueueFull(&'static str),
+    /// A grouped write took longer than its bound; whether it was made is unknown.
+    #[error("a grouped write of `{0}` took longer than its bound")]
+    TimedOut(&'static str),
+    /// Another task of the same atomic batch was refused, so this one was not stored.
+    #[error("another task of the atomic batch was refused")]
+    NotStored,
+    /// What a grouped write failed with, told to each of its callers.
+    #[error(transparent)]
+    Group(Arc<Self>),
     /// The process is stopping.
     #[error("the process is stopping")]
     Stopping,
@@ -49,10 +60,23 @@ impl Error {
         move |source| Self::Database { statement, source }
     }
 
+    /// Whether the database refused a row because its key is taken.
+    pub(crate) fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if source.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    }
+
+    /// Whether the database does not know a table or a schema.
+    pub(crate) fn is_undefined(&self) -> bool {
+        matches!(self, Self::Database { source, .. }
+            if matches!(source.code(), Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME)))
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Pool(_) | Self::QueueFull(_) | Self::Stopping => ErrorKind::Unavailable,
+            Self::Pool(_) | Self::QueueFull(_) | Self::TimedOut(_) | Self::Stopping => ErrorKind::Unavailable,
+            Self::Group(error) => error.kind(),
+            Self::NotStored => ErrorKind::BadRow,
             Self::Setup(_) => ErrorKind::Setup,
             Self::Corrupt(_) => ErrorKind::Internal,
             Self::Database { source, .. } => source.code().map_or(ErrorKind::Unavailable, kind_of_state),
@@ -67,6 +91,9 @@ fn kind_of_state(state: &SqlState) -> ErrorKind {
         Some("22" | "23" | "54") => ErrorKind::BadRow,
         // Undefined objects, missing privileges: not migrated, or the wrong role.
         Some("42" | "3D" | "3F" | "28") => ErrorKind::Setup,
+        // A prepared statement that a migration outdated, or that a pooler lost: a new connection heals it.
+        Some("26") => ErrorKind::Unavailable,
+        Some("0A") if state.code() == "0A000" => ErrorKind::Unavailable,
         // Connection, transaction rollback, resources, operator intervention, system error.
         Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,

@@ -7,7 +7,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use posthaste_types::limits::STORE_WAIT_MS_MAX;
 use tokio_postgres::NoTls;
 
-use crate::Error;
+use crate::{Error, Schemas};
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ pub struct StoreOptions {
 pub struct Store {
     pool: Pool,
     config: Arc<tokio_postgres::Config>,
+    schemas: Schemas,
 }
 
 impl Store {
@@ -40,8 +41,13 @@ impl Store {
         config.application_name(&options.application_name);
         config.connect_timeout(Duration::from_millis(STORE_WAIT_MS_MAX));
         config.options("-c synchronous_commit=on -c statement_timeout=30s -c lock_timeout=10s");
-        let manager =
-            Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = Manager::from_config(
+            config.clone(),
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
         let wait = Some(Duration::from_millis(STORE_WAIT_MS_MAX));
         let pool = Pool::builder(manager)
             .max_size(options.pool_size)
@@ -51,12 +57,21 @@ impl Store {
             .recycle_timeout(wait)
             .build()
             .map_err(|error| Error::Setup(format!("the pool cannot be made: {error}")))?;
-        Ok(Self { pool, config: Arc::new(config) })
+        Ok(Self {
+            schemas: Schemas::new(pool.clone()),
+            pool,
+            config: Arc::new(config),
+        })
     }
 
     /// A connection of the pool; use `prepare_cached` on it.
     pub(crate) async fn client(&self) -> Result<deadpool_postgres::Object, Error> {
         Ok(self.pool.get().await?)
+    }
+
+    /// The ids of registered schemas, shared by all handles on this store.
+    pub(crate) const fn schema_ids(&self) -> &Schemas {
+        &self.schemas
     }
 
     /// How to open a connection of one's own (group commit, replication).

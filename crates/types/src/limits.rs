@@ -71,6 +71,16 @@ pub const SUBMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const GROUP_ROW_COUNT_MAX: usize = 512;
 /// Bytes of one grouped statement's values; one row above it travels alone.
 pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Claims, and likewise completions, waiting for their commit in one worker process; past it they wait to wait.
+pub const WORKER_WRITE_QUEUE_LEN_MAX: usize = 4096;
+/// Bytes of claims, and likewise of completions, waiting for their commit in one worker process.
+pub const WORKER_WRITE_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// One grouped statement in the database, milliseconds; a row that someone holds longer fails its try, not its caller.
+pub const GROUP_STATEMENT_MS_MAX: u64 = 10_000;
+/// One grouped write as its lane sees it; past it the connection counts as lost, milliseconds.
+pub const GROUP_WRITE_MS_MAX: u64 = 15_000;
+/// Time between two readings of the table of schemas when one is missing, milliseconds.
+pub const SCHEMAS_REFRESH_MS_MIN: u64 = 1_000;
 /// How long a caller waits for a connection or a commit before 503, milliseconds.
 pub const STORE_WAIT_MS_MAX: u64 = 5_000;
 
@@ -81,17 +91,31 @@ pub const CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX: usize = 20_000;
 
 /// Tasks of one partition that a worker holds (waiting or running) before it pauses the partition.
 pub const PARTITION_TASK_COUNT_MAX: usize = 1024;
+/// Records of one partition between the oldest unfinished one and the last one read. Each costs 16 bytes here, and a
+/// claim that finds nothing to do after a crash.
+pub const PARTITION_WINDOW_RECORD_COUNT_MAX: usize = 262_144;
 /// Bytes of task records that one worker process holds before it pauses reading.
 pub const WORKER_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Handlers that run at once in one worker process when configuration is silent.
 pub const HANDLER_COUNT_DEFAULT: usize = 256;
+/// What is kept of the body when a service refuses a task, bytes.
+pub const HTTP_ERROR_BODY_BYTES_MAX: usize = 1024;
 /// How long a revoked partition waits for the handlers in flight, milliseconds.
 pub const DRAIN_MS_MAX: u64 = 10_000;
+
+/// Timers that one transaction of a scheduler fires.
+pub const TIMER_COUNT_MAX: usize = 500;
+/// Tasks that one statement of it reads with their payloads.
+pub const TIMER_CHUNK_TASK_COUNT_MAX: usize = 32;
 
 /// Events that a delivery process keeps in memory.
 pub const WINDOW_EVENT_COUNT_MAX: usize = 16_384;
 /// Bytes of events that a delivery process keeps in memory.
 pub const WINDOW_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of records that wait to be taken into the window.
+pub const HUB_QUEUED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of records that wait for one reader of old events.
+pub const CATCH_UP_QUEUED_BYTES_MAX: usize = 1024 * 1024;
 /// Streams open at once in one process.
 pub const STREAM_COUNT_MAX: usize = 10_000;
 /// Readers of old events that have a Kafka consumer of their own at once in one process; further ones wait.
@@ -102,8 +126,7 @@ pub const HEARTBEAT_S: u64 = 15;
 pub const CURSOR_LEN_MAX: usize = 2048;
 /// Partitions of the results topic: a cursor names the offset of each and stays within [`CURSOR_LEN_MAX`].
 pub const RESULTS_PARTITION_COUNT_MAX: usize = 150;
-/// Streams of old events that wait for one of the [`CATCH_UP_READER_COUNT_MAX`] consumers lose theirs when their client
-/// reads nothing for so long, seconds.
+/// A stream whose client reads nothing for so long gives its consumer to the next that waits, seconds.
 pub const CATCH_UP_STALL_S_MAX: u64 = 10;
 /// Bytes of frames that one stream hands to its connection at once; one frame above it travels alone.
 pub const STREAM_CHUNK_BYTES_MAX: usize = 64 * 1024;

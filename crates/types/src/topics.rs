@@ -33,3 +33,8 @@ pub fn tasks_topic(queue: &str) -> String {
 pub fn value_subject(topic: &str) -> String {
     format!("{topic}-value")
 }
+
+/// The topic of a subject that [`value_subject`] named.
+pub fn topic_of_subject(subject: &str) -> Option<&str> {
+    subject.strip_suffix("-value")
+}

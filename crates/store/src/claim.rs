@@ -1,0 +1,203 @@
+//! Grouped claims: INIT becomes RUNNING in one statement for a whole batch; what does not is looked at one by one.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use posthaste_runtime::{Clock as _, SystemClock};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+use uuid::Uuid;
+
+use crate::group::{Size, Write};
+use crate::sql::column;
+use crate::{Claim, Claimed, Error};
+
+/// The smooth way. The bounds of `id` let the executor open only the partitions that the batch is in.
+const CLAIM: &str = "-- claim
+update posthaste.tasks task
+set state = 'RUNNING', attempt = task.attempt + 1, version = task.version + 1, claim_token = claim.token,
+    worker = claim.worker, started_at = $5
+from unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) as claim (id, run, token, worker)
+where task.id = claim.id and task.id between $6 and $7 and task.run = claim.run and task.state = 'INIT'
+returning task.claim_token, task.attempt, task.version";
+
+/// RUNNING for another token: whoever asks owns the partition now, so the other has lost it.
+const TAKE_OVER: &str = "-- take_over
+with taken as (
+    update posthaste.tasks task
+    set attempt = task.attempt + 1, version = task.version + 1, claim_token = claim.token, worker = claim.worker,
+        started_at = $5
+    from unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) as claim (id, run, token, worker)
+    where task.id = claim.id and task.id between $6 and $7 and task.run = claim.run and task.state = 'RUNNING'
+        and task.claim_token <> claim.token
+    returning task.id, task.claim_token, task.run, task.attempt, task.version, task.worker
+), noted as (
+    insert into posthaste.task_history (task_id, at, state, run, attempt, worker, note)
+    select id, $5, 'RUNNING', run, attempt, worker, 'takeover' from taken
+)
+select claim_token, attempt, version from taken";
+
+/// Why a claim changed nothing: an earlier try of it was committed, the record is stale, or there is no row.
+const SELECT_CLAIMED: &str = "-- select_claimed
+select claim.token, task.state = 'RUNNING' and task.run = claim.run and task.claim_token = claim.token,
+    task.attempt, task.version, task.started_at,
+    exists (
+        select from posthaste.task_history entry
+        where entry.task_id = task.id and entry.task_id between $4 and $5 and entry.run = task.run
+            and entry.attempt = task.attempt and entry.note = 'takeover'
+    )
+from unnest($1::uuid[], $2::integer[], $3::uuid[]) as claim (id, run, token)
+join posthaste.tasks task on task.id = claim.id and task.id between $4 and $5";
+
+pub(crate) struct ClaimWrite;
+
+pub(crate) struct Statements {
+    claim: Statement,
+    take_over: Statement,
+    select_claimed: Statement,
+}
+
+impl Write for ClaimWrite {
+    type Item = Claim;
+    type Outcome = Claimed;
+    type Statements = Statements;
+    const NAME: &'static str = "claim";
+    const PATIENT: bool = true;
+
+    fn size(claim: &Claim) -> Size {
+        Size {
+            rows: 1,
+            bytes: size_of::<Claim>() + claim.worker.len(),
+        }
+    }
+
+    async fn prepare(client: &Client) -> Result<Statements, Error> {
+        let error = Error::database("prepare_claim");
+        Ok(Statements {
+            claim: client.prepare(CLAIM).await.map_err(error)?,
+            take_over: client.prepare(TAKE_OVER).await.map_err(error)?,
+            select_claimed: client.prepare(SELECT_CLAIMED).await.map_err(error)?,
+        })
+    }
+
+    /// Every step is safe to repeat, since a token that holds the row already changes nothing: `again` needs no look.
+    async fn write(
+        &self,
+        client: &Client,
+        statements: &Statements,
+        claims: &[&Claim],
+        _again: bool,
+    ) -> Result<Vec<Claimed>, Error> {
+        let now = SystemClock.now();
+        let mut outcomes = HashMap::with_capacity(claims.len());
+        let batch = Batch {
+            client,
+            statements,
+            now,
+        };
+        batch.claim(claims, &mut outcomes).await?;
+        let left: Vec<&Claim> = left(claims, &outcomes);
+        if !left.is_empty() {
+            batch.take_over(&left, &mut outcomes).await?;
+        }
+        Ok(claims
+            .iter()
+            .map(|claim| outcomes.remove(&token(claim)).unwrap_or(Claimed::Missing))
+            .collect())
+    }
+}
+
+/// Outcomes by claim token.
+type Outcomes = HashMap<Uuid, Claimed>;
+
+const fn token(claim: &Claim) -> Uuid {
+    claim.token.uuid()
+}
+
+fn left<'a>(claims: &[&'a Claim], outcomes: &Outcomes) -> Vec<&'a Claim> {
+    claims
+        .iter()
+        .copied()
+        .filter(|claim| !outcomes.contains_key(&token(claim)))
+        .collect()
+}
+
+struct Batch<'a> {
+    client: &'a Client,
+    statements: &'a Statements,
+    now: DateTime<Utc>,
+}
+
+impl Batch<'_> {
+    async fn claim(&self, claims: &[&Claim], outcomes: &mut Outcomes) -> Result<(), Error> {
+        self.grant(&self.statements.claim, "claim", claims, false, outcomes)
+            .await
+    }
+
+    async fn take_over(&self, claims: &[&Claim], outcomes: &mut Outcomes) -> Result<(), Error> {
+        self.grant(&self.statements.take_over, "take_over", claims, true, outcomes)
+            .await?;
+        let left = left(claims, outcomes);
+        if left.is_empty() {
+            Ok(())
+        } else {
+            self.explain(&left, outcomes).await
+        }
+    }
+
+    async fn grant(
+        &self,
+        statement: &Statement,
+        name: &'static str,
+        claims: &[&Claim],
+        takeover: bool,
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Error> {
+        let error = Error::database(name);
+        let ids = column(claims, |claim| claim.task_id.uuid());
+        let (lowest, highest) = (ids.iter().min(), ids.iter().max());
+        let runs = column(claims, |claim| claim.run);
+        let tokens = column(claims, token);
+        let workers = column(claims, |claim| &*claim.worker);
+        let params: [&(dyn ToSql + Sync); 7] = [&ids, &runs, &tokens, &workers, &self.now, &lowest, &highest];
+        for row in self.client.query(statement, &params).await.map_err(error)? {
+            let granted = Claimed::Granted {
+                attempt: row.try_get(1).map_err(error)?,
+                version: row.try_get(2).map_err(error)?,
+                started_at: self.now,
+                takeover,
+            };
+            outcomes.insert(row.try_get(0).map_err(error)?, granted);
+        }
+        Ok(())
+    }
+
+    async fn explain(&self, claims: &[&Claim], outcomes: &mut Outcomes) -> Result<(), Error> {
+        let error = Error::database("select_claimed");
+        let ids = column(claims, |claim| claim.task_id.uuid());
+        let (lowest, highest) = (ids.iter().min(), ids.iter().max());
+        let runs = column(claims, |claim| claim.run);
+        let tokens = column(claims, token);
+        let params: [&(dyn ToSql + Sync); 5] = [&ids, &runs, &tokens, &lowest, &highest];
+        for row in self
+            .client
+            .query(&self.statements.select_claimed, &params)
+            .await
+            .map_err(error)?
+        {
+            let ours: Option<bool> = row.try_get(1).map_err(error)?;
+            let outcome = if ours == Some(true) {
+                Claimed::Granted {
+                    attempt: row.try_get(2).map_err(error)?,
+                    version: row.try_get(3).map_err(error)?,
+                    started_at: row.try_get(4).map_err(error)?,
+                    takeover: row.try_get(5).map_err(error)?,
+                }
+            } else {
+                Claimed::Gone
+            };
+            outcomes.insert(row.try_get(0).map_err(error)?, outcome);
+        }
+        Ok(())
+    }
+}

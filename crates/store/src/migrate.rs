@@ -1,0 +1,184 @@
+//! Migrations: embedded, ordered, applied once each, checked by checksum. They expand first and contract in a later
+//! version, so that an older program runs on beside a newer schema.
+
+use std::fmt::Write as _;
+
+use posthaste_runtime::{Clock as _, SystemClock};
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Client;
+
+use crate::{Error, Store};
+
+/// Each migration once, in order; a released one never changes.
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "tasks",
+        sql: include_str!("../migrations/0001_tasks.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "partitions",
+        sql: include_str!("../migrations/0002_partitions.sql"),
+    },
+];
+
+/// Partitions that `migrate` makes ahead; the scheduler keeps making them.
+const DAYS_AHEAD: u32 = 1;
+
+/// Any number that no other program uses on the same database.
+const LOCK: &str = "-- lock_migrations
+select pg_advisory_lock(7210983644130501)";
+
+const UNLOCK: &str = "-- unlock_migrations
+select pg_advisory_unlock(7210983644130501)";
+
+const PREPARE: &str = "-- prepare_migrations
+create schema if not exists posthaste;
+create table if not exists posthaste.schema_migrations (
+    version    integer primary key,
+    name       text not null,
+    checksum   text not null,                  -- SHA-256 of the text that was applied, hex
+    applied_at timestamptz not null default now()
+)";
+
+const SELECT_APPLIED: &str = "-- select_applied
+select version, checksum from posthaste.schema_migrations order by version";
+
+const RECORD_APPLIED: &str = "-- record_applied
+insert into posthaste.schema_migrations (version, name, checksum) values ($1, $2, $3)";
+
+struct Migration {
+    version: i32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+impl Migration {
+    fn checksum(&self) -> String {
+        Sha256::digest(self.sql)
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationReport {
+    /// The migrations that were applied now, in order.
+    pub applied: Vec<&'static str>,
+    /// How many were applied before.
+    pub present: usize,
+    /// How many partitions were made now.
+    pub partitions: usize,
+}
+
+/// Brings the schema to this version and makes the first partitions. Safe twice and at once: an advisory lock lets one
+/// at a time in, and each migration is one transaction.
+///
+/// # Errors
+/// [`Error::Setup`] when a migration that was applied differs from ours, else what the database says.
+pub async fn migrate(store: &Store) -> Result<MigrationReport, Error> {
+    let mut client = store.client().await?;
+    client
+        .batch_execute(LOCK)
+        .await
+        .map_err(Error::database("lock_migrations"))?;
+    let applied = apply_missing(&mut client).await;
+    // The lock belongs to the connection, which goes back to the pool.
+    client
+        .batch_execute(UNLOCK)
+        .await
+        .map_err(Error::database("unlock_migrations"))?;
+    drop(client);
+    let (applied, present) = applied?;
+    let partitions = store.ensure_partitions(SystemClock.now(), DAYS_AHEAD).await?;
+    Ok(MigrationReport {
+        applied,
+        present,
+        partitions,
+    })
+}
+
+async fn apply_missing(client: &mut Client) -> Result<(Vec<&'static str>, usize), Error> {
+    client
+        .batch_execute(PREPARE)
+        .await
+        .map_err(Error::database("prepare_migrations"))?;
+    let present = select_applied(client).await?;
+    let missing = missing(&present)?;
+    let mut applied = Vec::with_capacity(missing.len());
+    for migration in missing {
+        let transaction = client
+            .transaction()
+            .await
+            .map_err(Error::database("begin_migration"))?;
+        transaction
+            .batch_execute(migration.sql)
+            .await
+            .map_err(Error::database(migration.name))?;
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&migration.version, &migration.name, &migration.checksum()];
+        transaction
+            .execute(RECORD_APPLIED, &row)
+            .await
+            .map_err(Error::database("record_applied"))?;
+        transaction
+            .commit()
+            .await
+            .map_err(Error::database("commit_migration"))?;
+        applied.push(migration.name);
+    }
+    Ok((applied, present.len()))
+}
+
+/// Versions and checksums, in order.
+async fn select_applied(client: &Client) -> Result<Vec<(i32, String)>, Error> {
+    let error = Error::database("select_applied");
+    let rows = client.query(SELECT_APPLIED, &[]).await.map_err(error)?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0).map_err(error)?, row.try_get(1).map_err(error)?)))
+        .collect()
+}
+
+/// Those of ours that are not applied. Ones that we do not know were applied by a newer program and are no concern.
+fn missing(present: &[(i32, String)]) -> Result<Vec<&'static Migration>, Error> {
+    let mut missing = Vec::new();
+    for migration in MIGRATIONS {
+        match present.iter().find(|(version, _)| *version == migration.version) {
+            None => missing.push(migration),
+            Some((_, checksum)) if *checksum == migration.checksum() => {}
+            Some(_) => {
+                return Err(Error::Setup(format!(
+                    "migration {} ({}) was applied with another text: this program and the database are of different \
+                     builds; restore the database or use the build that migrated it",
+                    migration.version, migration.name
+                )));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// Checks that every migration of this version is applied.
+///
+/// # Errors
+/// [`Error::Setup`] that names `posthaste migrate` when not; what the database says when it cannot be asked.
+pub async fn check_migrated(store: &Store) -> Result<(), Error> {
+    let client = store.client().await?;
+    let present = match select_applied(&client).await {
+        Err(error) if error.is_undefined() => Vec::new(),
+        present => present?,
+    };
+    match missing(&present)?.as_slice() {
+        [] => Ok(()),
+        missing => Err(Error::Setup(format!(
+            "the database lacks {} of {} migrations: run `posthaste migrate`",
+            missing.len(),
+            MIGRATIONS.len()
+        ))),
+    }
+}

@@ -1,0 +1,239 @@
+//! What the connector needs from the database beside its stream: the publication, the slot and their state.
+
+use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
+
+use crate::{Error, Store};
+
+const WAL_LEVEL: &str = "-- replication_wal_level
+select current_setting('wal_level'), rolreplication or rolsuper, rolname::text from pg_catalog.pg_roles where rolname = current_user";
+
+const PUBLICATION: &str = "-- replication_publication
+select p.puballtables or exists (
+           select from pg_catalog.pg_publication_tables t
+           where t.pubname = p.pubname and t.schemaname = $2 and t.tablename = $3),
+       p.pubinsert and p.pubviaroot
+from pg_catalog.pg_publication p where p.pubname = $1";
+
+const SLOT: &str = "-- replication_slot
+select plugin::text = 'pgoutput' and database = current_database(), active_pid,
+       coalesce(wal_status, 'lost'), safe_wal_size,
+       coalesce(pg_catalog.pg_wal_lsn_diff(
+           case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_receive_lsn()
+                else pg_catalog.pg_current_wal_flush_lsn() end, confirmed_flush_lsn), 0)::bigint
+from pg_catalog.pg_replication_slots where slot_name = $1";
+
+const CREATE_SLOT: &str = "-- replication_create_slot
+select from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')";
+
+/// What the connector's stream is made of. All names are plain lower-case identifiers.
+#[derive(Debug, Clone)]
+pub struct ReplicationNames {
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// The outbox table's schema.
+    pub schema: String,
+    /// The outbox table.
+    pub table: String,
+}
+
+impl ReplicationNames {
+    /// Checks the names; `table` is `schema.table`.
+    ///
+    /// # Errors
+    /// [`Error::Setup`]: a name is not `[a-z_][a-z0-9_]*` of at most 63 characters. They go into commands that take no
+    /// parameters and that some clients do not quote.
+    pub fn new(slot: &str, publication: &str, table: &str) -> Result<Self, Error> {
+        let (schema, table) = table
+            .split_once('.')
+            .ok_or_else(|| Error::Setup(format!("the outbox table `{table}` is not given as schema.table")))?;
+        for name in [slot, publication, schema, table] {
+            if !is_plain(name) {
+                return Err(Error::Setup(format!(
+                    "`{name}` is not a name of a slot, publication or table: only a-z, 0-9 and _ are taken, 63 at most"
+                )));
+            }
+        }
+        let [slot, publication, schema, table] = [slot, publication, schema, table].map(str::to_owned);
+        Ok(Self { slot, publication, schema, table })
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    name.len() <= 63
+        && name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
+}
+
+/// The slot as the server sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotState {
+    /// The server process that streams from it; only one can.
+    pub active_pid: Option<i32>,
+    /// `reserved`, `extended`, `unreserved` (about to be lost) or `lost`.
+    pub wal_status: String,
+    /// Bytes that may still be written before it could be lost; `None`: without bound.
+    pub safe_wal_bytes: Option<i64>,
+    /// Bytes written since what it has confirmed.
+    pub lag_bytes: i64,
+}
+
+/// Where the server listens, for a client that speaks the replication protocol.
+#[derive(Clone)]
+pub struct ServerAddress {
+    /// A host name, an IP address, or the directory of a unix socket.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// Its password, empty when there is none.
+    pub password: String,
+    /// The database.
+    pub database: String,
+}
+
+impl Store {
+    /// Where the server listens.
+    ///
+    /// # Errors
+    /// [`Error::Setup`]: the URL names no host or no role.
+    pub fn server_address(&self) -> Result<ServerAddress, Error> {
+        let config = self.config();
+        let host = match config.get_hosts().first() {
+            Some(Host::Tcp(name)) => name.clone(),
+            Some(Host::Unix(directory)) => directory.to_string_lossy().into_owned(),
+            None => return Err(Error::Setup("the database URL names no host".to_owned())),
+        };
+        let user = config.get_user().ok_or_else(|| Error::Setup("the database URL names no role".to_owned()))?;
+        Ok(ServerAddress {
+            host,
+            port: config.get_ports().first().copied().unwrap_or(5432),
+            user: user.to_owned(),
+            password: config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default(),
+            database: config.get_dbname().unwrap_or(user).to_owned(),
+        })
+    }
+
+    /// Makes what is missing of publication and slot, in this order: a slot decodes with the publication as it was then.
+    /// Safe twice and at once. What was committed before the slot existed is not in its stream, so set-up should call
+    /// this before anything is submitted.
+    ///
+    /// # Errors
+    /// [`Error::Setup`]: what a person must change, and how. The database is away.
+    pub async fn ensure_replication(&self, names: &ReplicationNames) -> Result<SlotState, Error> {
+        self.check_server().await?;
+        self.ensure_publication(names).await?;
+        if let Some(state) = self.slot_state(&names.slot).await? {
+            return Ok(state);
+        }
+        let client = self.client().await?;
+        match client.execute(CREATE_SLOT, &[&names.slot]).await {
+            Ok(_) => tracing::info!(slot = names.slot, "replication slot created"),
+            // Another connector was faster.
+            Err(error) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => {}
+            Err(error) => return Err(Error::database("replication_create_slot")(error)),
+        }
+        drop(client);
+        self.slot_state(&names.slot)
+            .await?
+            .ok_or_else(|| Error::Setup(format!("the slot `{}` was dropped as soon as it was made", names.slot)))
+    }
+
+    /// The slot's state; `None`: there is no such slot.
+    ///
+    /// # Errors
+    /// [`Error::Setup`]: it is of another database or plugin. The database is away.
+    pub async fn slot_state(&self, slot: &str) -> Result<Option<SlotState>, Error> {
+        let client = self.client().await?;
+        let row = client.query_opt(SLOT, &[&slot]).await.map_err(Error::database("replication_slot"))?;
+        let Some(row) = row else { return Ok(None) };
+        if !row.get::<_, bool>(0) {
+            return Err(Error::Setup(format!("the slot `{slot}` is of another database or not of pgoutput")));
+        }
+        Ok(Some(SlotState {
+            active_pid: row.get(1),
+            wal_status: row.get(2),
+            safe_wal_bytes: row.get(3),
+            lag_bytes: row.get(4),
+        }))
+    }
+
+    async fn check_server(&self) -> Result<(), Error> {
+        let client = self.client().await?;
+        let row = client.query_one(WAL_LEVEL, &[]).await.map_err(Error::database("replication_wal_level"))?;
+        let (level, may_replicate, role): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
+        if level != "logical" {
+            return Err(Error::Setup(format!(
+                "wal_level is `{level}`: set `wal_level = logical` in postgresql.conf and restart Postgres"
+            )));
+        }
+        if !may_replicate {
+            return Err(Error::Setup(format!(
+                "the role `{role}` may not replicate: run `alter role \"{role}\" replication` as a superuser"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn ensure_publication(&self, names: &ReplicationNames) -> Result<(), Error> {
+        let ReplicationNames { publication, schema, table, .. } = names;
+        let client = self.client().await?;
+        let found = client.query_opt(PUBLICATION, &[publication, schema, table]).await;
+        let Some(row) = found.map_err(Error::database("replication_publication"))? else {
+            // Utility statements take no parameters; the names were checked to be plain.
+            let create = format!(
+                "create publication {publication} for table {schema}.{table} \
+                 with (publish = 'insert', publish_via_partition_root = true)"
+            );
+            return match client.batch_execute(&create).await {
+                Ok(()) => {
+                    tracing::info!(publication, "publication created");
+                    Ok(())
+                }
+                Err(error) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                    Err(Error::Setup(format!("the table `{schema}.{table}` does not exist: run `posthaste migrate`")))
+                }
+                Err(error) => Err(Error::database("replication_create_publication")(error)),
+            };
+        };
+        if !row.get::<_, bool>(0) {
+            return Err(Error::Setup(format!(
+                "the publication `{publication}` leaves the outbox out: run `alter publication {publication} add table {schema}.{table}`"
+            )));
+        }
+        if !row.get::<_, bool>(1) {
+            return Err(Error::Setup(format!(
+                "the publication `{publication}` must carry inserts and name the table, not its partitions: run \
+                 `alter publication {publication} set (publish = 'insert', publish_via_partition_root = true)`"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_need_quotes_are_refused() {
+        assert!(ReplicationNames::new("posthaste", "posthaste_outbox", "posthaste.outbox").is_ok());
+        for (slot, publication, table) in [
+            ("", "p", "a.b"),
+            ("1a", "p", "a.b"),
+            ("a b", "p", "a.b"),
+            ("a", "p; drop table x", "a.b"),
+            ("a", "P", "a.b"),
+            ("a", "p", "outbox"),
+            ("a", "p", "a.b.c"),
+            ("a", "p", "a.\"b\""),
+        ] {
+            assert!(ReplicationNames::new(slot, publication, table).is_err(), "{slot} {publication} {table}");
+        }
+    }
+}
