@@ -21,17 +21,18 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// `$POSTHASTE_CACHE`, else the user's cache directory, else the system's.
+    /// `$POSTHASTE_CACHE`, else the user's cache directory, else the system's, which is also taken when the parts'
+    /// user cannot reach the chosen one.
     pub(crate) fn open(user: Option<OrdinaryUser>) -> Result<Self, Error> {
-        let directory = directory(user.is_some(), |name| {
+        let variable = |name: &str| {
             env::var_os(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
-        });
-        fs::create_dir_all(&directory).map_err(Error::io("cannot create", &directory))?;
+        };
+        let cache = Self::at(directory(user.is_some(), variable))?;
         match user {
-            Some(user) if !user.can_reach(&directory) => Self::at(ROOT_DIRECTORY.into()),
-            _ => Ok(Self { directory }),
+            Some(user) if !user.can_reach(&cache.directory) => Self::at(ROOT_DIRECTORY.into()),
+            _ => Ok(cache),
         }
     }
 

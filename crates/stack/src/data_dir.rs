@@ -191,7 +191,7 @@ fn wipe(stack: &Path) -> Result<(), Error> {
         .flatten()
     {
         let path = entry.path();
-        // The marker goes last, with the next start's: a wipe that is cut short can be repeated.
+        // The marker stays, so that a wipe that is cut short can be repeated.
         let removed = match path {
             ref path if path.ends_with(MARKER) => Ok(()),
             ref path if path.is_dir() && !path.is_symlink() => fs::remove_dir_all(path),

@@ -110,7 +110,8 @@ fn jvm_arguments(jars: &Path, logging: &Path) -> Vec<OsString> {
 }
 
 /// Topics are made by whoever owns them, with their own retention; message sizes leave room for a 1 MiB body and its
-/// framing; sessions may be short, so that a test need not wait for a long one to end.
+/// framing; sessions and transactions
+/// may be short, so that a test need not wait for a long one to end.
 fn settings(log: &Path, port: u16, controller_port: u16) -> String {
     format!(
         "\
@@ -133,6 +134,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=8
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000

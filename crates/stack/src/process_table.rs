@@ -15,7 +15,7 @@ pub(crate) fn identity(pid: i32) -> Option<String> {
         Some(format!("{}/{started}", boot.trim()))
     } else {
         let output = Command::new("ps")
-            .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
+            .args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()])
             .output()
             .ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -11,15 +11,16 @@ exec >&-
 (
   read -r _ <&3
   # A paused program would not hear the signal, and its children (Postgres' backends) are paused with it.
-  family="$child $(cat "/proc/$child/task/$child/children" 2>/dev/null || pgrep -P "$child")"
-  kill -s CONT $family
+  # shellcheck disable=SC2046 # a list of pids
+  set -- "$child" $(cat "/proc/$child/task/$child/children" 2>/dev/null || pgrep -P "$child")
+  kill -s CONT "$@"
   kill -s "$signal" "$child"
   waited=0
   while [ "$waited" -lt 5 ] && kill -s 0 "$child"; do
     sleep 1
     waited=$((waited + 1))
   done
-  kill -s KILL $family
+  kill -s KILL "$@"
 ) >/dev/null 2>&1 &
 guard=$!
 exec 3<&-

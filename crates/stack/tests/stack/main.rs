@@ -1,17 +1,16 @@
 //! Real stacks, and what is left of them. Few starts, because each takes seconds.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+#[cfg(test)]
+mod support;
+
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use posthaste_stack::{Error, Part, Stack, StackOptions, temporary};
-use tokio_postgres::NoTls;
+use support::{create_topic, data_directory, execute, http, living, mode, processes, register};
 
 const PARTS: [Part; 3] = [Part::Postgres, Part::Kafka, Part::Registry];
-const SCHEMA: &str = r#"{"schema":"{\"type\":\"record\",\"name\":\"A\",\"fields\":[]}"}"#;
 const TOPIC_EXISTS: i16 = 36;
 
 #[tokio::test]
@@ -59,7 +58,8 @@ async fn a_stack_survives_crashes_restarts_and_a_second_start_with_its_data() {
 
 #[tokio::test]
 async fn a_dropped_temporary_stack_leaves_neither_processes_nor_files() {
-    let stack = temporary().await.unwrap();
+    // On a task of its own: a start can be sent to another thread.
+    let stack = tokio::spawn(temporary()).await.unwrap().unwrap();
     let directory = data_directory(stack.database_url());
     let processes = processes(&directory);
     assert_eq!(processes.len(), PARTS.len());
@@ -122,105 +122,4 @@ async fn parts_given_by_address_are_not_run() {
     for part in PARTS {
         assert!(matches!(stack.restart(part).await, Err(Error::NotManaged(named)) if named == part));
     }
-}
-
-fn mode(mode: u32) -> fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(mode)
-}
-
-async fn execute(url: &str, sql: &str) {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute(sql).await.unwrap();
-    drop(client);
-    connection.await.unwrap().unwrap();
-}
-
-/// CreateTopics, version 2, for one topic of one partition; its error code.
-fn create_topic(bootstrap: &str) -> i16 {
-    let mut body = vec![0, 19, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 4];
-    body.extend_from_slice(b"kept");
-    body.extend_from_slice(&[0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-    body.extend_from_slice(&[0, 0, 0x27, 0x10, 0]);
-    let mut stream = TcpStream::connect(bootstrap).unwrap();
-    stream
-        .write_all(&u32::try_from(body.len()).unwrap().to_be_bytes())
-        .unwrap();
-    stream.write_all(&body).unwrap();
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut answer).unwrap();
-    // Correlation, throttle time, count of topics, length of the name, the name; then the code.
-    let code = 4 + 4 + 4 + 2 + 4;
-    i16::from_be_bytes([answer[code], answer[code + 1]])
-}
-
-fn register(registry: &str) -> String {
-    let answer = http(registry, "POST", "/subjects/kept/versions", SCHEMA);
-    answer
-        .rsplit("\"id\":")
-        .next()
-        .unwrap()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect()
-}
-
-fn http(base: &str, method: &str, path: &str, body: &str) -> String {
-    let (host, prefix) = base.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let length = body.len();
-    let head = format!("{method} /{prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
-}
-
-/// The parts' pids, and those of Postgres' children.
-fn processes(directory: &Path) -> Vec<u32> {
-    let files = fs::read_dir(directory.join("stack/run"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "pid"))
-        .map(|path| {
-            fs::read_to_string(path)
-                .unwrap()
-                .split(' ')
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap()
-        })
-        .collect()
-}
-
-/// Those of `pids` that still run: a zombie that nobody has waited for does not.
-fn living(pids: &[u32]) -> Vec<u32> {
-    let runs = |pid: &&u32| {
-        let output = Command::new("ps")
-            .args(["-o", "stat=", "-p", &pid.to_string()])
-            .output()
-            .unwrap();
-        let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        !state.is_empty() && !state.starts_with('Z')
-    };
-    pids.iter().filter(runs).copied().collect()
-}
-
-/// From `postgresql://posthaste@%2Ftmp%2F…%2Fstack%2Frun:5432/posthaste`.
-fn data_directory(url: &str) -> PathBuf {
-    let host = url.split('@').nth(1).unwrap().split(':').next().unwrap();
-    Path::new(&host.replace("%2F", "/"))
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .to_owned()
 }

@@ -1,0 +1,112 @@
+//! Small clients of what a stack runs, and a look at its processes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tokio_postgres::NoTls;
+
+const SCHEMA: &str = r#"{"schema":"{\"type\":\"record\",\"name\":\"A\",\"fields\":[]}"}"#;
+
+pub(crate) fn mode(mode: u32) -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
+}
+
+pub(crate) async fn execute(url: &str, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+}
+
+/// CreateTopics, version 2, for one topic of one partition; its error code.
+pub(crate) fn create_topic(bootstrap: &str) -> i16 {
+    let mut body = vec![0, 19, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 4];
+    body.extend_from_slice(b"kept");
+    body.extend_from_slice(&[0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    body.extend_from_slice(&[0, 0, 0x27, 0x10, 0]);
+    let mut stream = TcpStream::connect(bootstrap).unwrap();
+    stream
+        .write_all(&u32::try_from(body.len()).unwrap().to_be_bytes())
+        .unwrap();
+    stream.write_all(&body).unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    // Correlation, throttle time, count of topics, length of the name, the name; then the code.
+    let code = 4 + 4 + 4 + 2 + 4;
+    i16::from_be_bytes([answer[code], answer[code + 1]])
+}
+
+pub(crate) fn register(registry: &str) -> String {
+    let answer = http(registry, "POST", "/subjects/kept/versions", SCHEMA);
+    answer
+        .rsplit("\"id\":")
+        .next()
+        .unwrap()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect()
+}
+
+pub(crate) fn http(base: &str, method: &str, path: &str, body: &str) -> String {
+    let (host, prefix) = base.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let length = body.len();
+    let head = format!("{method} /{prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+/// The parts' pids.
+pub(crate) fn processes(directory: &Path) -> Vec<u32> {
+    let files = fs::read_dir(directory.join("stack/run"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pid"))
+        .map(|path| {
+            fs::read_to_string(path)
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect()
+}
+
+/// Those of `pids` that still run: a zombie that nobody has waited for does not.
+pub(crate) fn living(pids: &[u32]) -> Vec<u32> {
+    let runs = |pid: &&u32| {
+        let output = Command::new("ps")
+            .args(["-o", "stat=", "-p", &pid.to_string()])
+            .output()
+            .unwrap();
+        let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        !state.is_empty() && !state.starts_with('Z')
+    };
+    pids.iter().filter(runs).copied().collect()
+}
+
+/// From `postgresql://posthaste@%2Ftmp%2F…%2Fstack%2Frun:5432/posthaste`.
+pub(crate) fn data_directory(url: &str) -> PathBuf {
+    let host = url.split('@').nth(1).unwrap().split(':').next().unwrap();
+    Path::new(&host.replace("%2F", "/"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .to_owned()
+}
