@@ -28,6 +28,8 @@ class Topics:
         self.consumer = Consumer({
             "bootstrap.servers": bootstrap, "group.id": fresh("interop"), "enable.auto.commit": False,
             "isolation.level": "read_committed", "auto.offset.reset": "error",
+            # A question about watermarks waits behind the fetch that is under way.
+            "fetch.wait.max.ms": 20,
         })
         self.ends = self.watermarks()
         self.consumer.assign([TopicPartition(topic, partition, end) for (topic, partition), end in self.ends.items()])
