@@ -1,23 +1,46 @@
 #![doc = include_str!("../README.md")]
 
+mod attempts;
+mod cancel;
 mod claim;
 mod complete;
+mod endpoints;
 mod error;
 mod group;
+mod history;
 mod lane;
+mod list;
 mod migrate;
+mod outbox;
+mod partitions;
 mod pool;
+mod query;
 mod ranges;
+mod read;
+mod replication;
+mod rerun;
+mod row;
 mod schemas;
 mod sql;
 mod submit;
 mod submit_sql;
+mod timers;
+mod webhook_retries;
 mod worker_writes;
 
+pub use attempts::{ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, WebhookAttempt};
+pub use cancel::TaskChange;
+pub use endpoints::{Endpoint, SigningKey};
 pub use error::{Error, ErrorKind};
 pub use group::GroupOptions;
+pub use history::{Change, NOTE_CANCEL, NOTE_RERUN, NOTE_STALE_WRITE, NOTE_TAKEOVER, TaskWebhook};
+pub use list::{Page, TaskFilter};
 pub use migrate::{MigrationReport, check_migrated, migrate};
 pub use pool::{Store, StoreOptions};
+pub use read::Awaited;
+pub use replication::{ReplicationNames, ServerAddress, SlotState};
 pub use schemas::Schemas;
 pub use submit::{Idempotency, NewTask, Submitted, Submitter};
+pub use timers::Fired;
+pub use webhook_retries::{WebhookNext, WebhookOutcome, WebhookRetry, WebhookWrites};
 pub use worker_writes::{Claim, Claimed, Completed, Completion, WorkerWrites};

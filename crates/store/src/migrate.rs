@@ -21,6 +21,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "partitions",
         sql: include_str!("../migrations/0002_partitions.sql"),
     },
+    Migration {
+        version: 3,
+        name: "retention",
+        sql: include_str!("../migrations/0003_retention.sql"),
+    },
 ];
 
 /// Partitions that `migrate` makes ahead; the scheduler keeps making them.

@@ -68,7 +68,7 @@ pub(crate) const RANGED: [Ranged; 4] = [
 ];
 
 impl Ranged {
-    fn length(&self) -> TimeDelta {
+    pub(crate) fn length(&self) -> TimeDelta {
         TimeDelta::hours(self.hours)
     }
 

@@ -112,7 +112,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_timer(&self) -> Result<Option<DateTime<Utc>>, Error> {
         let client = self.client().await?;
-        Ok(query::row(&**client, NEXT_TIMER, &[]).await?.and_then(|row| row.get(0)))
+        Ok(query::row(&client, NEXT_TIMER, &[]).await?.and_then(|row| row.get(0)))
     }
 
     /// Expires a task whose deadline has passed by `now`, unless it runs or is final. Returns whether it did.
@@ -211,7 +211,7 @@ impl OutboxRows {
         self.topics.push(topic);
         self.keys.push(task.key.clone().unwrap_or_else(|| task.id.to_string()));
         self.kinds.push(task.task_type.clone());
-        self.add_rest(task, TaskRequested::of(task).encode(schema_id));
+        self.add_rest(task, TaskRequested::encode_task(task, schema_id));
     }
 
     fn add_rest(&mut self, task: &Task, payload: Vec<u8>) {

@@ -88,6 +88,8 @@ pub const STORE_WAIT_MS_MAX: u64 = 5_000;
 pub const CONNECTOR_IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Outbox records that the connector may have at the broker unacknowledged before it stops reading.
 pub const CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX: usize = 20_000;
+/// How far back from a partition's end the connector looks for the last record that it wrote, offsets.
+pub const CONNECTOR_LOOK_BACK_COUNT_MAX: i64 = 4096;
 
 /// Tasks of one partition that a worker holds (waiting or running) before it pauses the partition.
 pub const PARTITION_TASK_COUNT_MAX: usize = 1024;
