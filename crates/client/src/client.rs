@@ -181,6 +181,19 @@ impl Client {
             .await
     }
 
+    /// Whether every dependency of the server answers: `GET /readyz`.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`].
+    pub async fn is_ready(&self) -> Result<bool, Error> {
+        let sent = self
+            .request(Method::GET, "readyz")
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await;
+        Ok(sent.map_err(Error::Unreachable)?.status().is_success())
+    }
+
     /// A request to a path of the server, without a time limit.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self

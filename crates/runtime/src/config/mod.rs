@@ -37,6 +37,14 @@ impl Layers {
     }
 }
 
+impl<T> Loaded<T> {
+    /// Whether a layer sets the dotted key, which a default does not.
+    pub fn is_set(&self, key: &str) -> bool {
+        let parts: Vec<&str> = key.split('.').collect();
+        !matches!(self.root.closest(&parts), Node::Table(..))
+    }
+}
+
 impl<T: Serialize> Loaded<T> {
     /// The values in force as TOML, each that is not a default with its source; secrets are hidden.
     ///
