@@ -33,7 +33,7 @@ pub enum Error {
 
     /// The data was written by a major version of Postgres that is not installed.
     #[error(
-        "{} was made by Postgres {have} and Postgres {found} is installed: install Postgres {have}, or start fresh",
+        "{} was made by Postgres {have}, and Postgres {found} is what there is: install Postgres {have}, or start fresh",
         path.display()
     )]
     PostgresVersion {

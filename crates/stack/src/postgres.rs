@@ -24,6 +24,7 @@ pub(crate) const REGISTRY_DATABASE: &str = "registry";
 
 const CLUSTER: &str = "postgres";
 const FETCHED_VERSION: &str = "18.1.0";
+const FETCHED_MAJOR: u32 = 18;
 /// A fast shutdown writes a checkpoint, of up to `max_wal_size`.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -57,18 +58,18 @@ pub(crate) async fn programs(directory: &DataDir, tools: &Tools) -> Result<Postg
         .and_then(|text| text.trim().parse().ok());
     let installed = find::postgres(|path| directory.user.is_none_or(|user| user.can_reach(path))).await;
     let fits = |programs: &PostgresPrograms| written_by.is_none_or(|major| programs.major == major);
-    let programs = match installed.iter().find(|programs| fits(programs)) {
-        Some(programs) => programs.clone(),
-        None if !installed.is_empty() && written_by.is_some() => installed[0].clone(),
-        None => fetched(tools).await?,
+    let programs = match (installed.iter().find(|programs| fits(programs)), written_by) {
+        (Some(programs), _) => programs.clone(),
+        (None, Some(have)) if have != FETCHED_MAJOR => {
+            let found = installed.first().map_or(FETCHED_MAJOR, |programs| programs.major);
+            return Err(Error::PostgresVersion {
+                path: cluster,
+                have,
+                found,
+            });
+        }
+        (None, _) => fetched(tools).await?,
     };
-    if let Some(have) = written_by.filter(|_| !fits(&programs)) {
-        return Err(Error::PostgresVersion {
-            path: cluster,
-            have,
-            found: programs.major,
-        });
-    }
     tools.found(Part::Postgres.name(), &programs.version, &programs.directory);
     Ok(programs)
 }

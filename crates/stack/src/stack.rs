@@ -7,7 +7,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::options::{Part, StackOptions};
 use crate::postgres;
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
 use crate::registry;
 use crate::start::{Managed, Starter};
 use crate::tools::Tools;
@@ -56,6 +56,11 @@ impl Stack {
         // The registry keeps its schemas in the local Postgres, also where the tasks are in another one.
         let runs_registry = options.registry_url.is_none();
         let runs_postgres = options.database_url.is_none() || runs_registry;
+        if runs_postgres && options.database_url.is_some() {
+            let text = "the registry keeps its schemas in a local Postgres; give its address to run neither"
+                .to_owned();
+            progress.step(&Step::Note { text });
+        }
         let databases = async {
             let postgres = if runs_postgres {
                 Some(starter.postgres().await?)
