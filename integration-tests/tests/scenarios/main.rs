@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 
 use crate::world::World;
 
-type Scenario = fn(Arc<World>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+type Scenario = fn(Arc<World>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
 /// Makes a table of scenarios, each named after its function.
 macro_rules! scenarios {

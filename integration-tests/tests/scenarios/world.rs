@@ -56,8 +56,8 @@ impl World {
         let writers = WriterSchemas::new();
         for row in self.database().await?.query("select id, name from posthaste.schemas", &[]).await? {
             let name: String = row.get(1);
-            let (_, text) = SCHEMAS.iter().find(|(known, _)| *known == name).context("a schema of ours")?;
-            writers.add(SchemaId(row.get(0)), text)?;
+            let schema = SCHEMAS.iter().find(|schema| schema.name == name).context("a schema of ours")?;
+            writers.add(SchemaId(row.get(0)), schema.avsc)?;
         }
         let mut events = Vec::new();
         for record in self.records(topics::RESULTS).await? {
