@@ -177,12 +177,25 @@ fn too_late() -> Problem {
     )
 }
 
-/// `T` from JSON.
+/// `T` from a JSON object, which every body of the contract is.
 ///
 /// `prefix` is put before the pointers of the errors: where `text` stands in the request's body.
 ///
 /// # Errors
 /// 400 `invalid_request`: with line and column when it is no JSON, with a JSON Pointer when it does not fit `T`.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8], prefix: &str) -> Result<T, Problem> {
-    serde_json::from_slice(text).map_err(|error| pointer::problem(text, prefix, &error))
+    match serde_json::from_slice(text) {
+        // serde would take a struct's fields from an array too, by position.
+        Ok(value) if text.trim_ascii_start().starts_with(b"{") => Ok(value),
+        Err(error) if !text.trim_ascii_start().starts_with(b"[") => {
+            Err(pointer::problem(text, prefix, &error))
+        }
+        Ok(_) | Err(_) => {
+            let detail = "must be a JSON object";
+            Err(
+                Problem::new(ErrorCode::InvalidRequest, format!("the body {detail}"))
+                    .with_field(prefix, detail),
+            )
+        }
+    }
 }

@@ -18,7 +18,7 @@ enum Step {
 pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> Problem {
     let full = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = full.strip_suffix(&place).unwrap_or(&full);
+    let message = &without_type_names(full.strip_suffix(&place).unwrap_or(&full));
     if error.classify() != Category::Data {
         return Problem::new(
             ErrorCode::InvalidRequest,
@@ -38,6 +38,14 @@ pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> P
         format!("the body is not as it must be: {message}{place}"),
     )
     .with_field(pointer, message)
+}
+
+/// serde names the Rust type that it expected, which is no caller's business.
+fn without_type_names(message: &str) -> String {
+    message.split_once("expected struct ").map_or_else(
+        || message.to_owned(),
+        |(before, _)| format!("{before}expected an object"),
+    )
 }
 
 /// The last byte that the parser had read: its columns count bytes from 1.
@@ -177,12 +185,22 @@ mod tests {
                 "{\n \"name\": \"\",\n \"inner\": {\n  \"number\": -1}}",
                 "/inner/number",
             ),
-            ("[]", "/name"),
             ("3", ""),
             (r#""text""#, ""),
         ] {
             assert_eq!(pointer(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn our_own_type_names_are_not_told() {
+        let error = serde_json::from_str::<Outer>(r#"{"name": "", "inner": 7}"#).unwrap_err();
+        let problem = problem(b"", "", &error);
+        assert!(
+            problem.detail.contains("expected an object") && !problem.detail.contains("Inner"),
+            "{}",
+            problem.detail
+        );
     }
 
     #[test]
