@@ -1,0 +1,154 @@
+//! The routes of this role: which path and method leads to which handler. Decides nothing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use posthaste_api::NewEndpoint;
+use posthaste_http::{
+    Query, Routes, Tenant, body, delete, get, json_body, patch, post, query, reply, tenant,
+};
+use posthaste_types::limits::SMALL_BODY_BYTES_MAX;
+use warp::Filter;
+use warp::http::HeaderValue;
+
+use crate::stream::context::Context;
+use crate::stream::{events, task_events};
+use crate::webhook::api::Api;
+
+/// Everything that this role answers.
+pub(crate) fn routes(context: &Arc<Context>, api: &Arc<Api>) -> Routes {
+    let streams = all_events(context).or(one_task(context)).unify();
+    let endpoints = collection(api).or(item(api)).unify().or(actions(api)).unify();
+    streams.or(endpoints).unify().boxed()
+}
+
+fn shared<T: Send + Sync + 'static>(
+    value: &Arc<T>,
+) -> impl Filter<Extract = (Arc<T>,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let value = Arc::clone(value);
+    warp::any().map(move || Arc::clone(&value))
+}
+
+/// A header that is not text counts as absent.
+fn last_event_id()
+-> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let text = |value: HeaderValue| value.to_str().ok().map(str::to_owned);
+    warp::header::value("last-event-id")
+        .map(text)
+        .or(warp::any().map(|| None))
+        .unify()
+}
+
+fn all_events(context: &Arc<Context>) -> Routes {
+    warp::path!("v1" / "events")
+        .and(get())
+        .and(shared(context))
+        .and(tenant())
+        .and(query())
+        .and(last_event_id())
+        .map(|context, tenant: Tenant, query, id| reply(events::open(context, &tenant, query, id)))
+        .boxed()
+}
+
+fn one_task(context: &Arc<Context>) -> Routes {
+    warp::path!("v1" / "tasks" / String / "events")
+        .and(get())
+        .and(shared(context))
+        .and(tenant())
+        .and(query())
+        .and(last_event_id())
+        .then(
+            async |task, context, tenant, query: Query, id| match query.end() {
+                Ok(()) => reply(task_events::open(context, tenant, task, id).await),
+                Err(problem) => reply(Err(problem)),
+            },
+        )
+        .boxed()
+}
+
+fn collection(api: &Arc<Api>) -> Routes {
+    let create = warp::path!("v1" / "endpoints")
+        .and(post())
+        .and(shared(api))
+        .and(tenant())
+        .and(json_body::<NewEndpoint>(SMALL_BODY_BYTES_MAX))
+        .then(async |api: Arc<Api>, tenant, new| reply(api.create(&tenant, new).await));
+    let list = warp::path!("v1" / "endpoints")
+        .and(get())
+        .and(shared(api))
+        .and(tenant())
+        .and(query())
+        .then(async |api: Arc<Api>, tenant, query| reply(api.list(&tenant, query).await));
+    create.or(list).unify().boxed()
+}
+
+fn item(api: &Arc<Api>) -> Routes {
+    let one = warp::path!("v1" / "endpoints" / String)
+        .and(get())
+        .and(shared(api))
+        .and(tenant())
+        .then(async |id: String, api: Arc<Api>, tenant| reply(api.one(&tenant, &id).await));
+    let change = warp::path!("v1" / "endpoints" / String)
+        .and(patch())
+        .and(shared(api))
+        .and(tenant())
+        .and(body(SMALL_BODY_BYTES_MAX))
+        .then(async |id: String, api: Arc<Api>, tenant, body: Bytes| {
+            reply(api.patch(&tenant, &id, &body).await)
+        });
+    let remove = warp::path!("v1" / "endpoints" / String)
+        .and(delete())
+        .and(shared(api))
+        .and(tenant())
+        .then(async |id: String, api: Arc<Api>, tenant| reply(api.delete(&tenant, &id).await));
+    one.or(change).unify().or(remove).unify().boxed()
+}
+
+fn actions(api: &Arc<Api>) -> Routes {
+    let secret = warp::path!("v1" / "endpoints" / String / "secret")
+        .and(get())
+        .and(shared(api))
+        .and(tenant())
+        .then(async |id: String, api: Arc<Api>, tenant| reply(api.secret(&tenant, &id).await));
+    let attempts = warp::path!("v1" / "endpoints" / String / "attempts")
+        .and(get())
+        .and(shared(api))
+        .and(tenant())
+        .and(query())
+        .then(async |id: String, api: Arc<Api>, tenant, query| {
+            reply(api.attempts(&tenant, &id, query).await)
+        });
+    let test = warp::path!("v1" / "endpoints" / String / "test")
+        .and(post())
+        .and(shared(api))
+        .and(tenant())
+        .then(async |id: String, api: Arc<Api>, tenant| reply(api.test(&tenant, &id).await));
+    let enable = set_enabled(api, "enable", true);
+    let disable = set_enabled(api, "disable", false);
+    secret
+        .or(attempts)
+        .unify()
+        .or(test)
+        .unify()
+        .or(enable)
+        .unify()
+        .or(disable)
+        .unify()
+        .boxed()
+}
+
+fn set_enabled(api: &Arc<Api>, action: &'static str, enabled: bool) -> Routes {
+    warp::path("v1")
+        .and(warp::path("endpoints"))
+        .and(warp::path::param())
+        .and(warp::path(action))
+        .and(warp::path::end())
+        .and(post())
+        .and(shared(api))
+        .and(tenant())
+        .then(move |id: String, api: Arc<Api>, tenant: Tenant| async move {
+            reply(api.set_enabled(&tenant, &id, enabled).await)
+        })
+        .boxed()
+}

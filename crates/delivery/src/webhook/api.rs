@@ -1,0 +1,338 @@
+//! What the endpoint routes answer. Knows no path and no SQL.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use posthaste_api::{
+    Attempt, AttemptPage, EndpointPage, EventEnvelope, Links, NewEndpoint, Problem, TaskView,
+};
+use posthaste_http::{HttpResponse, Query, Tenant, empty, json};
+use posthaste_runtime::{Clock, ids};
+use posthaste_store::{
+    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, Endpoint, Error, Store, WebhookAttempt, WebhookRetry,
+};
+use posthaste_types::limits::{ENDPOINT_COUNT_MAX, PAGE_ATTEMPT_COUNT};
+use posthaste_types::topics::DEFAULT_QUEUE;
+use posthaste_types::{AttemptId, EndpointId, ErrorCode, EventKind, TaskState};
+use serde::Serialize;
+use warp::http::header::{CACHE_CONTROL, LOCATION};
+use warp::http::{HeaderValue, StatusCode};
+
+use crate::webhook::address::Policy;
+use crate::webhook::deliver::Deliverer;
+use crate::webhook::directory::{Directories, Target};
+use crate::webhook::settings::{self, EndpointPatch, Identity};
+use crate::webhook::signature;
+
+/// Times that a change is made again from what another has just stored.
+const UPDATE_TRY_COUNT: usize = 5;
+
+/// What the routes need.
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) directories: Arc<Directories>,
+    pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+#[derive(Serialize)]
+struct SecretView {
+    secret: String,
+}
+
+type Answer = Result<HttpResponse, Problem>;
+
+impl Api {
+    /// `POST /v1/endpoints`.
+    pub(crate) async fn create(&self, tenant: &Tenant, new: NewEndpoint) -> Answer {
+        let identity = Identity {
+            id: ids::endpoint_id(),
+            tenant: tenant.as_str().to_owned(),
+            key: signature::new_key(),
+            created_at: self.clock.now(),
+        };
+        let endpoint = settings::endpoint(new, identity, self.policy)?;
+        if !self.store.add_endpoint(&endpoint).await.map_err(unavailable)? {
+            let detail = format!("there are {ENDPOINT_COUNT_MAX} endpoints already; delete one");
+            return Err(Problem::new(ErrorCode::TooManyRequests, detail));
+        }
+        self.note_change().await;
+        let location = format!("/v1/endpoints/{}", endpoint.id);
+        let secret = Some(signature::key_text(&endpoint.key));
+        let view = posthaste_api::Endpoint {
+            secret,
+            ..view(endpoint)
+        };
+        let mut response = json(StatusCode::CREATED, &view);
+        response.headers_mut().insert(
+            LOCATION,
+            HeaderValue::try_from(location).expect("an id is header text"),
+        );
+        no_store(&mut response);
+        Ok(response)
+    }
+
+    /// `GET /v1/endpoints`.
+    pub(crate) async fn list(&self, tenant: &Tenant, query: Query) -> Answer {
+        query.end()?;
+        let endpoints = self.store.endpoints(tenant.as_str()).await.map_err(unavailable)?;
+        Ok(json(
+            StatusCode::OK,
+            &EndpointPage {
+                endpoints: endpoints.into_iter().map(view).collect(),
+            },
+        ))
+    }
+
+    /// `GET /v1/endpoints/{id}`.
+    pub(crate) async fn one(&self, tenant: &Tenant, id: &str) -> Answer {
+        Ok(json(StatusCode::OK, &view(self.find(tenant, id).await?)))
+    }
+
+    /// `GET /v1/endpoints/{id}/secret`.
+    pub(crate) async fn secret(&self, tenant: &Tenant, id: &str) -> Answer {
+        let endpoint = self.find(tenant, id).await?;
+        let mut response = json(
+            StatusCode::OK,
+            &SecretView {
+                secret: signature::key_text(&endpoint.key),
+            },
+        );
+        no_store(&mut response);
+        Ok(response)
+    }
+
+    /// `PATCH /v1/endpoints/{id}`.
+    pub(crate) async fn patch(&self, tenant: &Tenant, id: &str, body: &Bytes) -> Answer {
+        for _ in 0..UPDATE_TRY_COUNT {
+            let patch: EndpointPatch = posthaste_http::parse_json(body, "")?;
+            let stored = self.find(tenant, id).await?;
+            let identity = Identity {
+                id: stored.id,
+                tenant: stored.tenant.clone(),
+                key: stored.key.clone(),
+                created_at: stored.created_at,
+            };
+            let changed = settings::endpoint(patch.apply(&stored), identity, self.policy)?;
+            let (enabled, disabled_reason) = (stored.enabled, stored.disabled_reason);
+            let changed = Endpoint {
+                enabled,
+                disabled_reason,
+                updated_at: self.clock.now(),
+                ..changed
+            };
+            if self
+                .store
+                .update_endpoint(&changed, stored.updated_at)
+                .await
+                .map_err(unavailable)?
+            {
+                self.note_change().await;
+                return Ok(json(StatusCode::OK, &view(changed)));
+            }
+        }
+        Err(Problem::new(
+            ErrorCode::StateConflict,
+            "others keep changing this endpoint; try again",
+        ))
+    }
+
+    /// `DELETE /v1/endpoints/{id}`.
+    pub(crate) async fn delete(&self, tenant: &Tenant, id: &str) -> Answer {
+        let id = parse_id(id)?;
+        if !self
+            .store
+            .delete_endpoint(tenant.as_str(), id)
+            .await
+            .map_err(unavailable)?
+        {
+            return Err(not_found());
+        }
+        self.note_change().await;
+        Ok(empty(StatusCode::NO_CONTENT))
+    }
+
+    /// `POST /v1/endpoints/{id}/enable` and `/disable`.
+    pub(crate) async fn set_enabled(&self, tenant: &Tenant, id: &str, enabled: bool) -> Answer {
+        let id = parse_id(id)?;
+        let changed = self
+            .store
+            .set_endpoint_enabled(tenant.as_str(), id, enabled, None, self.clock.now());
+        let endpoint = changed.await.map_err(unavailable)?.ok_or_else(not_found)?;
+        self.note_change().await;
+        Ok(json(StatusCode::OK, &view(endpoint)))
+    }
+
+    /// `POST /v1/endpoints/{id}/test`: one attempt with a made-up event, enabled or not; answers what came of it.
+    pub(crate) async fn test(&self, tenant: &Tenant, id: &str) -> Answer {
+        let endpoint = self.find(tenant, id).await?;
+        let delivery = self.sample(&endpoint);
+        let target =
+            Target::new(endpoint).ok_or_else(|| Problem::new(ErrorCode::StateConflict, "its URL is none"))?;
+        let attempt = self
+            .deliverer
+            .try_out(&target, delivery)
+            .await
+            .map_err(unavailable)?;
+        Ok(json(StatusCode::OK, &attempt_view(attempt)))
+    }
+
+    /// `GET /v1/endpoints/{id}/attempts`.
+    pub(crate) async fn attempts(&self, tenant: &Tenant, id: &str, mut query: Query) -> Answer {
+        let status = query.one("status")?;
+        if status
+            .as_deref()
+            .is_some_and(|status| ![ATTEMPT_SUCCEEDED, ATTEMPT_FAILED].contains(&status))
+        {
+            let detail = format!("`status` must be `{ATTEMPT_SUCCEEDED}` or `{ATTEMPT_FAILED}`");
+            return Err(Problem::new(ErrorCode::InvalidParameter, detail));
+        }
+        let since: Option<DateTime<Utc>> = query.parsed("since")?;
+        let before: Option<AttemptId> = query.parsed("cursor")?;
+        query.end()?;
+        let endpoint = self.find(tenant, id).await?;
+        let filter = AttemptFilter {
+            status,
+            since,
+            before,
+        };
+        let wanted = PAGE_ATTEMPT_COUNT + 1;
+        let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let mut found = self
+            .store
+            .webhook_attempts(endpoint.id, &filter, limit)
+            .await
+            .map_err(unavailable)?;
+        let is_more = found.len() == wanted;
+        found.truncate(PAGE_ATTEMPT_COUNT);
+        let next = found
+            .last()
+            .filter(|_| is_more)
+            .map(|attempt| attempt.id.to_string());
+        let attempts = found.into_iter().map(attempt_view).collect();
+        Ok(json(StatusCode::OK, &AttemptPage { attempts, next }))
+    }
+
+    async fn find(&self, tenant: &Tenant, id: &str) -> Result<Endpoint, Problem> {
+        let found = self.store.endpoint(tenant.as_str(), parse_id(id)?).await;
+        found.map_err(unavailable)?.ok_or_else(not_found)
+    }
+
+    /// This process sees a change at once, so that a caller that has its answer misses no event; others see it soon.
+    async fn note_change(&self) {
+        if let Err(error) = self.directories.refresh().await {
+            tracing::debug!(%error, "the endpoints are read again later");
+        }
+    }
+
+    fn sample(&self, endpoint: &Endpoint) -> WebhookRetry {
+        let now = self.clock.now();
+        let task_id = ids::task_id();
+        let kind = endpoint.events.first().copied().unwrap_or(EventKind::Done);
+        let state = TaskState::ALL
+            .into_iter()
+            .find(|state| state.entry_event() == Some(kind));
+        let envelope = EventEnvelope {
+            id: ids::event_id(),
+            kind,
+            timestamp: now,
+            data: TaskView {
+                id: task_id,
+                task_type: endpoint
+                    .types
+                    .first()
+                    .cloned()
+                    .unwrap_or_else(|| "posthaste.test".to_owned()),
+                queue: DEFAULT_QUEUE.to_owned(),
+                key: None,
+                channel: endpoint.channels.first().cloned(),
+                state: state.unwrap_or(TaskState::Running),
+                run: 1,
+                attempt: 1,
+                priority: posthaste_types::limits::PRIORITY_DEFAULT,
+                tags: [("test".to_owned(), "true".to_owned())].into(),
+                payload: None,
+                progress: None,
+                result: None,
+                error: None,
+                created_at: now,
+                not_before: None,
+                started_at: Some(now),
+                finished_at: kind.is_final().then_some(now),
+                links: Links::of(task_id),
+            },
+        };
+        let body = serde_json::to_vec(&envelope).expect("our own shapes always serialise");
+        WebhookRetry {
+            endpoint_id: endpoint.id,
+            event_id: envelope.id,
+            task_id,
+            kind,
+            body: Bytes::from(body),
+            attempt_count: 0,
+        }
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is no such endpoint")
+}
+
+fn parse_id(id: &str) -> Result<EndpointId, Problem> {
+    id.parse().map_err(|_| not_found())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_err`")]
+fn unavailable(error: Error) -> Problem {
+    let source = std::error::Error::source(&error).map(tracing::field::display);
+    tracing::warn!(%error, error.source = source, "endpoints cannot be read or written");
+    Problem::new(
+        ErrorCode::Unavailable,
+        "endpoints cannot be read or written now; try again in a moment",
+    )
+}
+
+fn no_store(response: &mut HttpResponse) {
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn view(endpoint: Endpoint) -> posthaste_api::Endpoint {
+    posthaste_api::Endpoint {
+        id: endpoint.id,
+        url: endpoint.url,
+        events: endpoint.events,
+        channels: endpoint.channels,
+        types: endpoint.types,
+        description: endpoint.description,
+        headers: endpoint.headers,
+        rate_per_s: endpoint.rate_per_s,
+        max_in_flight: u32::try_from(endpoint.max_in_flight).unwrap_or(1),
+        ordered: endpoint.ordered,
+        signing: endpoint.signing,
+        enabled: endpoint.enabled,
+        disabled_reason: endpoint.disabled_reason,
+        created_at: endpoint.created_at,
+        secret: None,
+    }
+}
+
+fn attempt_view(attempt: WebhookAttempt) -> Attempt {
+    Attempt {
+        id: attempt.id,
+        event: attempt.event_id,
+        kind: attempt.kind,
+        task: attempt.task_id,
+        number: attempt.number,
+        status: attempt.status,
+        http_status: attempt.http_status.and_then(|status| u16::try_from(status).ok()),
+        error: attempt.error,
+        answer: attempt.answer,
+        took_ms: attempt.took_ms,
+        at: attempt.at,
+        next_at: attempt.next_at,
+    }
+}

@@ -1,0 +1,291 @@
+//! Webhook endpoints: their settings, and whether they are enabled. What is wrong with a setting is not decided here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use posthaste_types::limits::ENDPOINT_COUNT_MAX;
+use posthaste_types::{EndpointId, EventKind};
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::row::Columns;
+use crate::{Error, Store, query};
+
+macro_rules! endpoint_columns {
+    () => {
+        "e.id, e.tenant, e.url, e.events, e.channels, e.types, e.description, e.headers, e.rate_per_s, \
+         e.max_in_flight, e.ordered, e.signing, e.secret, e.enabled, e.disabled_reason, e.created_at, e.updated_at"
+    };
+}
+
+// Two callers at once may exceed the limit by one; it bounds and does not promise.
+const ADD_ENDPOINT: &str = "-- add_endpoint
+    insert into posthaste.endpoints (id, tenant, url, events, channels, types, description, headers, rate_per_s,
+        max_in_flight, ordered, signing, secret, enabled, created_at, updated_at)
+    select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, true, $14, $14
+    where (select count(*) from posthaste.endpoints e where e.tenant = $2) < $15";
+
+const ENDPOINTS: &str = concat!(
+    "-- endpoints\nselect ",
+    endpoint_columns!(),
+    " from posthaste.endpoints e where e.tenant = $1 order by e.id desc limit $2"
+);
+
+const ENDPOINT: &str =
+    concat!("-- endpoint\nselect ", endpoint_columns!(), " from posthaste.endpoints e where e.tenant = $1 and e.id = $2");
+
+const ENABLED_ENDPOINTS: &str = concat!(
+    "-- enabled_endpoints\nselect ",
+    endpoint_columns!(),
+    " from posthaste.endpoints e where e.enabled order by e.id"
+);
+
+// Every change of a row gives it a new xmin, and no order of commits can hide one, as it could with a time of change.
+const ENDPOINTS_FINGERPRINT: &str = "-- endpoints_fingerprint
+    select coalesce(bit_xor(hashtextextended(e.id::text || e.xmin::text, 0)), 0) from posthaste.endpoints e";
+
+const UPDATE_ENDPOINT: &str = "-- update_endpoint
+    update posthaste.endpoints e
+    set url = $3, events = $4, channels = $5, types = $6, description = $7, headers = $8, rate_per_s = $9,
+        max_in_flight = $10, ordered = $11, updated_at = $12
+    where e.tenant = $1 and e.id = $2 and e.updated_at = $13";
+
+// What waits for a disabled endpoint is kept and never due; enabling makes it due, spread over the coming minute.
+const SET_ENDPOINT_ENABLED: &str = concat!(
+    "-- set_endpoint_enabled
+    with e as (
+        update posthaste.endpoints e
+        set enabled = $3, disabled_reason = $4, updated_at = $5
+        where e.tenant = $1 and e.id = $2
+        returning *
+    ), held as (
+        update posthaste.webhook_retries r
+        set due_at = case when $3 then $5 + random() * interval '1 minute' else 'infinity' end
+        from e
+        where r.endpoint_id = e.id and (not $3 or r.due_at = 'infinity')
+    )
+    select ",
+    endpoint_columns!(),
+    " from e"
+);
+
+const DELETE_ENDPOINT: &str = "-- delete_endpoint
+    delete from posthaste.endpoints e where e.tenant = $1 and e.id = $2";
+
+/// A key to sign with; its debug form hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey(Vec<u8>);
+
+impl SigningKey {
+    /// Wraps the key's bytes.
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The key's bytes: for signing, and for its owner alone.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(hidden)")
+    }
+}
+
+/// A webhook endpoint as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose it is.
+    pub tenant: String,
+    /// Where events are posted.
+    pub url: String,
+    /// Kinds of event; never empty.
+    pub events: Vec<EventKind>,
+    /// Only these channels; empty means all.
+    pub channels: Vec<String>,
+    /// Only these task types; empty means all.
+    pub types: Vec<String>,
+    /// For people.
+    pub description: String,
+    /// Sent with each request.
+    pub headers: BTreeMap<String, String>,
+    /// Requests a second; none means no limit.
+    pub rate_per_s: Option<f64>,
+    /// Requests at once.
+    pub max_in_flight: i32,
+    /// One at a time.
+    pub ordered: bool,
+    /// `v1`.
+    pub signing: String,
+    /// What requests are signed with.
+    pub key: SigningKey,
+    /// Whether events are sent to it.
+    pub enabled: bool,
+    /// Why it is not, where the system decided so.
+    pub disabled_reason: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Stores a new, enabled endpoint; `false` when the tenant has [`ENDPOINT_COUNT_MAX`] already.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn add_endpoint(&self, endpoint: &Endpoint) -> Result<bool, Error> {
+        let client = self.client().await?;
+        let added = query::execute(&client, ADD_ENDPOINT, &[
+            &endpoint.id.uuid(),
+            &endpoint.tenant,
+            &endpoint.url,
+            &names(&endpoint.events),
+            &endpoint.channels,
+            &endpoint.types,
+            &endpoint.description,
+            &Json(&endpoint.headers),
+            &endpoint.rate_per_s,
+            &endpoint.max_in_flight,
+            &endpoint.ordered,
+            &endpoint.signing,
+            &endpoint.key.expose(),
+            &endpoint.created_at,
+            &COUNT_MAX,
+        ])
+        .await?;
+        Ok(added == 1)
+    }
+
+    /// A tenant's endpoints, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer or holds what this program did not write.
+    pub async fn endpoints(&self, tenant: &str) -> Result<Vec<Endpoint>, Error> {
+        let client = self.client().await?;
+        query::rows(&client, ENDPOINTS, &[&tenant, &COUNT_MAX]).await?.iter().map(endpoint_of_row).collect()
+    }
+
+    /// One endpoint, if it is this tenant's.
+    ///
+    /// # Errors
+    /// As [`Self::endpoints`].
+    pub async fn endpoint(&self, tenant: &str, id: EndpointId) -> Result<Option<Endpoint>, Error> {
+        let client = self.client().await?;
+        query::row(&client, ENDPOINT, &[&tenant, &id.uuid()]).await?.as_ref().map(endpoint_of_row).transpose()
+    }
+
+    /// Every tenant's enabled endpoints.
+    ///
+    /// # Errors
+    /// As [`Self::endpoints`].
+    pub async fn enabled_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
+        let client = self.client().await?;
+        query::rows(&client, ENABLED_ENDPOINTS, &[]).await?.iter().map(endpoint_of_row).collect()
+    }
+
+    /// A number that changes whenever an endpoint is added, changed or deleted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn endpoints_fingerprint(&self) -> Result<i64, Error> {
+        let client = self.client().await?;
+        let row = query::row(&client, ENDPOINTS_FINGERPRINT, &[]).await?;
+        row.map_or(Ok(0), |row| Columns::of(&row).take())
+    }
+
+    /// Stores changed settings; `false` when the endpoint is gone or was changed after `read_at`, the `updated_at` that
+    /// the change was made from.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn update_endpoint(&self, endpoint: &Endpoint, read_at: DateTime<Utc>) -> Result<bool, Error> {
+        let client = self.client().await?;
+        let updated = query::execute(&client, UPDATE_ENDPOINT, &[
+            &endpoint.tenant,
+            &endpoint.id.uuid(),
+            &endpoint.url,
+            &names(&endpoint.events),
+            &endpoint.channels,
+            &endpoint.types,
+            &endpoint.description,
+            &Json(&endpoint.headers),
+            &endpoint.rate_per_s,
+            &endpoint.max_in_flight,
+            &endpoint.ordered,
+            &endpoint.updated_at,
+            &read_at,
+        ])
+        .await?;
+        Ok(updated == 1)
+    }
+
+    /// Enables or disables an endpoint, with the reason where the system decided so; none when it is gone. Deliveries
+    /// that wait for it are kept: while it is disabled none is due.
+    ///
+    /// # Errors
+    /// As [`Self::endpoints`].
+    pub async fn set_endpoint_enabled(
+        &self,
+        tenant: &str,
+        id: EndpointId,
+        enabled: bool,
+        reason: Option<&str>,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Endpoint>, Error> {
+        let client = self.client().await?;
+        let row =
+            query::row(&client, SET_ENDPOINT_ENABLED, &[&tenant, &id.uuid(), &enabled, &reason, &at]).await?;
+        row.as_ref().map(endpoint_of_row).transpose()
+    }
+
+    /// Deletes an endpoint and what waits for it; `false` when there is none. Its attempts stay until retention takes
+    /// them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn delete_endpoint(&self, tenant: &str, id: EndpointId) -> Result<bool, Error> {
+        let client = self.client().await?;
+        Ok(query::execute(&client, DELETE_ENDPOINT, &[&tenant, &id.uuid()]).await? == 1)
+    }
+}
+
+const COUNT_MAX: i64 = ENDPOINT_COUNT_MAX as i64;
+
+fn names(kinds: &[EventKind]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.as_str()).collect()
+}
+
+/// A kind of event from its text.
+pub(crate) fn kind_of(text: &str) -> Result<EventKind, Error> {
+    text.parse().map_err(|error| Error::Corrupt(format!("kind of event: {error}")))
+}
+
+fn endpoint_of_row(row: &Row) -> Result<Endpoint, Error> {
+    let mut columns = Columns::of(row);
+    Ok(Endpoint {
+        id: EndpointId::from_uuid(columns.take::<Uuid>()?),
+        tenant: columns.take()?,
+        url: columns.take()?,
+        events: columns.take::<Vec<&str>>()?.into_iter().map(kind_of).collect::<Result<_, _>>()?,
+        channels: columns.take()?,
+        types: columns.take()?,
+        description: columns.take()?,
+        headers: columns.take::<Json<_>>()?.0,
+        rate_per_s: columns.take()?,
+        max_in_flight: columns.take()?,
+        ordered: columns.take()?,
+        signing: columns.take()?,
+        key: SigningKey(columns.take()?),
+        enabled: columns.take()?,
+        disabled_reason: columns.take()?,
+        created_at: columns.take()?,
+        updated_at: columns.take()?,
+    })
+}
