@@ -79,7 +79,10 @@ impl<'a> Body<'a> {
     }
 
     fn take(&mut self, len: usize) -> Read<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Malformed("it ends too early"))?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(len)
+            .ok_or(DecodeError::Malformed("it ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -119,7 +122,8 @@ impl<'a> Body<'a> {
     }
 
     pub(crate) fn str(&mut self) -> Read<&'a str> {
-        let len = usize::try_from(self.long()?).map_err(|_| DecodeError::Malformed("a length is negative"))?;
+        let len =
+            usize::try_from(self.long()?).map_err(|_| DecodeError::Malformed("a length is negative"))?;
         std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::Malformed("a string is not UTF-8"))
     }
 
@@ -160,6 +164,10 @@ impl<'a> Body<'a> {
 
     /// To be called after the last field.
     pub(crate) const fn end(&self) -> Read<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Malformed("bytes are left over")) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Malformed("bytes are left over"))
+        }
     }
 }

@@ -12,7 +12,10 @@ use crate::{DecodeError, SchemaId, WriterSchemas, frame};
 /// The value of a record on `results`: the task as it stood after the event, without its payload. The fields beyond
 /// the event's own three are those of [`Task`].
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each field is described in schemas/TaskEvent.avsc and at `Task`")]
+#[expect(
+    missing_docs,
+    reason = "each field is described in schemas/TaskEvent.avsc and at `Task`"
+)]
 pub struct TaskEvent {
     pub event_id: EventId,
     pub kind: EventKind,
@@ -102,9 +105,18 @@ impl TaskEvent {
     }
 
     fn body_bytes(&self) -> usize {
-        let options = [&self.key, &self.channel, &self.progress, &self.result, &self.traceparent];
+        let options = [
+            &self.key,
+            &self.channel,
+            &self.progress,
+            &self.result,
+            &self.traceparent,
+        ];
         let option_bytes: usize = options.into_iter().flatten().map(String::len).sum();
-        let error_bytes = self.error.as_ref().map_or(0, |error| error.code.len() + error.message.len());
+        let error_bytes = self
+            .error
+            .as_ref()
+            .map_or(0, |error| error.code.len() + error.message.len());
         let name_bytes = self.tenant.len() + self.task_type.len() + self.queue.len();
         FIXED_BYTES + name_bytes + option_bytes + error_bytes + map_bytes(&self.tags)
     }
@@ -124,10 +136,16 @@ impl TaskEvent {
     /// Fields evaluate in the order they are written in, which is the schema's.
     fn read(body: &mut Body<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            event_id: body.str()?.parse().map_err(|_| DecodeError::Malformed("event_id is not an id"))?,
+            event_id: body
+                .str()?
+                .parse()
+                .map_err(|_| DecodeError::Malformed("event_id is not an id"))?,
             kind: symbol(body, &EventKind::ALL, "kind")?,
             timestamp: body.time()?,
-            task_id: body.str()?.parse().map_err(|_| DecodeError::Malformed("task_id is not an id"))?,
+            task_id: body
+                .str()?
+                .parse()
+                .map_err(|_| DecodeError::Malformed("task_id is not an id"))?,
             tenant: body.string()?,
             task_type: body.string()?,
             queue: body.string()?,
@@ -173,7 +191,15 @@ fn put_error(out: &mut Vec<u8>, error: &TaskError) {
     put_str(out, &error.code);
     put_str(out, &error.message);
     put_bool(out, error.retryable);
-    put_option(out, error.details.as_ref().map(serde_json::Value::to_string).as_deref(), put_str);
+    put_option(
+        out,
+        error
+            .details
+            .as_ref()
+            .map(serde_json::Value::to_string)
+            .as_deref(),
+        put_str,
+    );
 }
 
 fn read_error(body: &mut Body<'_>) -> Result<TaskError, DecodeError> {

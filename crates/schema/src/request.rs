@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use posthaste_types::{RetryPolicy, Task, TaskId};
 
-use crate::datum::{
-    Body, map_bytes, put_double, put_int, put_long, put_map, put_option, put_str, put_time,
-};
+use crate::datum::{Body, map_bytes, put_double, put_int, put_long, put_map, put_option, put_str, put_time};
 use crate::writers::Kind;
 use crate::{DecodeError, SchemaId, WriterSchemas, frame};
 
 /// The value of a record on `tasks.<queue>`; the fields are those of [`Task`].
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each field is described in schemas/TaskRequested.avsc and at `Task`")]
+#[expect(
+    missing_docs,
+    reason = "each field is described in schemas/TaskRequested.avsc and at `Task`"
+)]
 pub struct TaskRequested {
     pub task_id: TaskId,
     pub tenant: String,
@@ -43,7 +44,8 @@ macro_rules! encode {
         let options = [&source.key, &source.channel, &source.traceparent];
         let option_bytes: usize = options.into_iter().flatten().map(String::len).sum();
         let name_bytes = source.tenant.len() + source.task_type.len() + source.queue.len();
-        let body_bytes = FIXED_BYTES + name_bytes + option_bytes + source.payload.len() + map_bytes(&source.tags);
+        let body_bytes =
+            FIXED_BYTES + name_bytes + option_bytes + source.payload.len() + map_bytes(&source.tags);
         let mut out = frame::begin($schema_id, body_bytes);
         put_str(&mut out, &$task_id.to_string());
         put_str(&mut out, &source.tenant);
@@ -113,7 +115,10 @@ impl TaskRequested {
     /// Fields evaluate in the order they are written in, which is the schema's.
     fn read(body: &mut Body<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            task_id: body.str()?.parse().map_err(|_| DecodeError::Malformed("task_id is not an id"))?,
+            task_id: body
+                .str()?
+                .parse()
+                .map_err(|_| DecodeError::Malformed("task_id is not an id"))?,
             tenant: body.string()?,
             task_type: body.string()?,
             queue: body.string()?,

@@ -16,12 +16,16 @@ pub struct SchemaText {
 }
 
 /// The record on `tasks.<queue>`.
-pub const TASK_REQUESTED: SchemaText =
-    SchemaText { name: "TaskRequested", avsc: include_str!("../../../schemas/TaskRequested.avsc") };
+pub const TASK_REQUESTED: SchemaText = SchemaText {
+    name: "TaskRequested",
+    avsc: include_str!("../../../schemas/TaskRequested.avsc"),
+};
 
 /// The record on `results`.
-pub const TASK_EVENT: SchemaText =
-    SchemaText { name: "TaskEvent", avsc: include_str!("../../../schemas/TaskEvent.avsc") };
+pub const TASK_EVENT: SchemaText = SchemaText {
+    name: "TaskEvent",
+    avsc: include_str!("../../../schemas/TaskEvent.avsc"),
+};
 
 /// All of them.
 pub const SCHEMAS: &[SchemaText] = &[TASK_REQUESTED, TASK_EVENT];
@@ -29,10 +33,12 @@ pub const SCHEMAS: &[SchemaText] = &[TASK_REQUESTED, TASK_EVENT];
 impl SchemaText {
     /// SHA-256 of the text in hex: what the store compares to tell whether this version's schema was registered.
     pub fn fingerprint(&self) -> String {
-        Sha256::digest(self.avsc).iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        Sha256::digest(self.avsc)
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 }
 

@@ -78,8 +78,16 @@ impl WriterSchemas {
     /// The body of `frame` in the present layout of `wanted`.
     pub(crate) fn body<'a>(&self, frame: &'a [u8], wanted: Kind) -> Result<Cow<'a, [u8]>, DecodeError> {
         let (id, body) = frame::split(frame)?;
-        let writer = self.0.read().get(&id).map(Arc::clone).ok_or(DecodeError::UnknownSchema(id))?;
-        let other = |found: &str| DecodeError::OtherRecord { wanted: wanted.name(), found: found.to_owned() };
+        let writer = self
+            .0
+            .read()
+            .get(&id)
+            .map(Arc::clone)
+            .ok_or(DecodeError::UnknownSchema(id))?;
+        let other = |found: &str| DecodeError::OtherRecord {
+            wanted: wanted.name(),
+            found: found.to_owned(),
+        };
         match &*writer {
             Writer::Present(kind) if *kind == wanted => Ok(Cow::Borrowed(body)),
             Writer::Present(kind) => Err(other(kind.name())),
@@ -93,10 +101,14 @@ impl WriterSchemas {
 
 /// Brings a body that another version wrote to the present layout. Rare, hence by way of a generic value.
 fn resolve(mut body: &[u8], writer: &Schema, wanted: Kind) -> Result<Vec<u8>, DecodeError> {
-    let reader = GenericDatumReader::builder(writer).reader_schema(wanted.schema()).build()?;
+    let reader = GenericDatumReader::builder(writer)
+        .reader_schema(wanted.schema())
+        .build()?;
     let value = reader.read_value(&mut body)?;
     if !body.is_empty() {
         return Err(DecodeError::Malformed("bytes are left over"));
     }
-    Ok(GenericDatumWriter::builder(wanted.schema()).build()?.write_value_to_vec(value)?)
+    Ok(GenericDatumWriter::builder(wanted.schema())
+        .build()?
+        .write_value_to_vec(value)?)
 }

@@ -1,7 +1,7 @@
 -- Partitions: a default one of each table as a net, and the function that adds a range. Ranges themselves are made by
 -- the program, ahead of time.
 
-create table posthaste.tasks_default partition of posthaste.tasks default with (fillfactor = 50);
+create table posthaste.tasks_default partition of posthaste.tasks default with (fillfactor = 30);
 create table posthaste.outbox_default partition of posthaste.outbox default;
 create table posthaste.task_history_default partition of posthaste.task_history default;
 create table posthaste.webhook_attempts_default partition of posthaste.webhook_attempts default;

@@ -12,13 +12,14 @@ use crate::group::{Size, Write};
 use crate::sql::column;
 use crate::{Claim, Claimed, Error};
 
-/// The smooth way. The bounds of `id` let the executor open only the partitions that the batch is in.
+/// The smooth way. `any` makes it one index scan (see the lanes' planner settings); the bounds of `id` let the executor
+/// open only the partitions that the batch is in.
 const CLAIM: &str = "-- claim
 update posthaste.tasks task
 set state = 'RUNNING', attempt = task.attempt + 1, version = task.version + 1, claim_token = claim.token,
     worker = claim.worker, started_at = $5
 from unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) as claim (id, run, token, worker)
-where task.id = claim.id and task.id between $6 and $7 and task.run = claim.run and task.state = 'INIT'
+where task.id = claim.id and task.id = any($1) and task.id between $6 and $7 and task.run = claim.run and task.state = 'INIT'
 returning task.claim_token, task.attempt, task.version";
 
 /// RUNNING for another token: whoever asks owns the partition now, so the other has lost it.
@@ -28,7 +29,7 @@ with taken as (
     set attempt = task.attempt + 1, version = task.version + 1, claim_token = claim.token, worker = claim.worker,
         started_at = $5
     from unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) as claim (id, run, token, worker)
-    where task.id = claim.id and task.id between $6 and $7 and task.run = claim.run and task.state = 'RUNNING'
+    where task.id = claim.id and task.id = any($1) and task.id between $6 and $7 and task.run = claim.run and task.state = 'RUNNING'
         and task.claim_token <> claim.token
     returning task.id, task.claim_token, task.run, task.attempt, task.version, task.worker
 ), noted as (
@@ -43,11 +44,11 @@ select claim.token, task.state = 'RUNNING' and task.run = claim.run and task.cla
     task.attempt, task.version, task.started_at,
     exists (
         select from posthaste.task_history entry
-        where entry.task_id = task.id and entry.task_id between $4 and $5 and entry.run = task.run
+        where entry.task_id = task.id and entry.task_id = any($1) and entry.task_id between $4 and $5 and entry.run = task.run
             and entry.attempt = task.attempt and entry.note = 'takeover'
     )
 from unnest($1::uuid[], $2::integer[], $3::uuid[]) as claim (id, run, token)
-join posthaste.tasks task on task.id = claim.id and task.id between $4 and $5";
+join posthaste.tasks task on task.id = claim.id and task.id = any($1) and task.id between $4 and $5";
 
 pub(crate) struct ClaimWrite;
 

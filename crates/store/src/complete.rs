@@ -29,7 +29,7 @@ with ended as (
         $19::timestamptz[], $20::timestamptz[])
         as done (id, token, run, state, version, progress, result, error, finished_at, event_id, kind, value, tenant,
             traceparent, record_key, at, retry_at)
-    where task.id = done.id and task.id between $16 and $17 and task.state = 'RUNNING' and task.claim_token = done.token
+    where task.id = done.id and task.id = any($1) and task.id between $16 and $17 and task.state = 'RUNNING' and task.claim_token = done.token
         and task.run = done.run and task.version < done.version
     returning done.event_id, done.record_key, done.kind, done.value, done.tenant, done.traceparent, task.id, task.state,
         task.run, task.attempt, task.worker, task.error, done.at, done.retry_at
@@ -68,14 +68,15 @@ with refused as (
     from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::uuid[], $7::integer[],
         $8::timestamptz[])
         as done (id, token, run, state, version, event_id, attempt, at)
-    join posthaste.tasks task on task.id = done.id and task.id between $9 and $10
+    join posthaste.tasks task on task.id = done.id and task.id = any($1) and task.id between $9 and $10
 ), noted as (
     insert into posthaste.task_history (task_id, at, state, run, attempt, note)
     select id, at, state, run, attempt, 'stale_write_refused'
     from refused
     where not ours and wanted <> 'RUNNING' and not exists (
         select from posthaste.task_history entry
-        where entry.task_id = refused.id and entry.task_id between $9 and $10 and entry.at = refused.at
+        where entry.task_id = refused.id and entry.task_id = any($1) and entry.task_id between $9 and $10
+            and entry.at = refused.at
             and entry.attempt = refused.attempt and entry.note = 'stale_write_refused'
     )
 )

