@@ -19,5 +19,5 @@ pub use listener::{BindError, Listener, bind};
 pub use operating::{Check, Readiness, bounded_check, operating};
 pub use query::{Query, query};
 pub use reject::{Refused, delete, finish, get, patch, post, refuse};
-pub use response::{HttpResponse, Routes, empty, json, problem, reply, stream};
+pub use response::{HttpResponse, Routes, either, empty, json, problem, reply, stream};
 pub use tenant::{Tenant, tenant};

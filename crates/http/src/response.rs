@@ -11,6 +11,7 @@ use posthaste_api::Problem;
 use posthaste_runtime::metric;
 use posthaste_types::ErrorCode;
 use serde::Serialize;
+use warp::Filter as _;
 use warp::Reply as _;
 use warp::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use warp::http::{HeaderValue, StatusCode};
@@ -20,6 +21,11 @@ pub type HttpResponse = warp::reply::Response;
 
 /// Routes ready to be joined with others and served.
 pub type Routes = warp::filters::BoxedFilter<(HttpResponse,)>;
+
+/// The routes of both; a path of `first` is not asked of `second`.
+pub fn either(first: Routes, second: Routes) -> Routes {
+    first.or(second).unify().boxed()
+}
 
 /// What a caller is told to wait before another try, seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
