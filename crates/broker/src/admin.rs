@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -13,6 +13,8 @@ use crate::{Error, KafkaOptions, Record};
 
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const CREATE_WAIT: Duration = Duration::from_secs(30);
+/// Between two looks whether a new topic is served.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A topic that must exist.
 #[derive(Debug, Clone)]
@@ -52,26 +54,47 @@ impl Admin {
     /// # Errors
     /// Options that librdkafka refuses.
     pub fn new(kafka: &KafkaOptions) -> Result<Self, Error> {
-        let client = kafka.client_config(&[]).create_with_context(Quiet).map_err(Error::kafka("start an admin client"))?;
-        Ok(Self { client: Arc::new(client), kafka: kafka.clone() })
+        let client = kafka
+            .client_config(&[])
+            .create_with_context(Quiet)
+            .map_err(Error::kafka("start an admin client"))?;
+        Ok(Self {
+            client: Arc::new(client),
+            kafka: kafka.clone(),
+        })
     }
 
-    /// Makes the topic unless it is there.
+    /// Makes the topic unless it is there; completes when it can be written to.
     ///
     /// # Errors
     /// The broker is away, or refuses the topic's name, number of partitions or configuration.
     pub async fn ensure_topic(&self, spec: &TopicSpec) -> Result<TopicOutcome, Error> {
-        let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(replication(spec)?));
+        let mut topic = NewTopic::new(
+            &spec.name,
+            spec.partitions,
+            TopicReplication::Fixed(replication(spec)?),
+        );
         for (name, value) in spec.config.iter().filter(|(name, _)| *name != REPLICATION_FACTOR) {
             topic = topic.set(name, value);
         }
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT)).operation_timeout(Some(CREATE_WAIT));
-        let created = self.client.create_topics([&topic], &options).await.map_err(Error::kafka("create a topic"))?;
+        let options = AdminOptions::new()
+            .request_timeout(Some(ANSWER_WAIT))
+            .operation_timeout(Some(CREATE_WAIT));
+        let created = self
+            .client
+            .create_topics([&topic], &options)
+            .await
+            .map_err(Error::kafka("create a topic"))?;
         match created.into_iter().next() {
-            Some(Ok(_)) => Ok(TopicOutcome::Created),
+            Some(Ok(_)) => {
+                self.await_served(&spec.name).await?;
+                Ok(TopicOutcome::Created)
+            }
             Some(Err((_, Code::TopicAlreadyExists))) => {
                 let partitions = self.partitions(&spec.name).await?.len();
-                Ok(TopicOutcome::Present { partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+                Ok(TopicOutcome::Present {
+                    partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                })
             }
             Some(Err((_, code))) => Err(Error::kafka("create a topic")(KafkaError::AdminOp(code))),
             None => Err(Error::TimedOut("create a topic")),
@@ -83,10 +106,20 @@ impl Admin {
     /// # Errors
     /// [`Error::UnknownTopic`] when there is no such topic; the broker is away.
     pub async fn partitions(&self, topic: &str) -> Result<Vec<i32>, Error> {
-        let all = self.metadata().await?;
-        all.into_iter()
-            .find_map(|(name, partitions)| (name == topic).then_some(partitions))
-            .ok_or_else(|| Error::UnknownTopic(topic.to_owned()))
+        let found = self
+            .metadata()
+            .await?
+            .into_iter()
+            .find(|known| known.name == topic);
+        let partitions = found
+            .ok_or_else(|| Error::UnknownTopic(topic.to_owned()))?
+            .partitions;
+        // A topic without partitions is one that its broker does not know well yet.
+        if partitions.is_empty() {
+            Err(Error::TimedOut("list a topic's partitions"))
+        } else {
+            Ok(partitions)
+        }
     }
 
     /// The names of all topics, Kafka's internal ones too.
@@ -94,7 +127,12 @@ impl Admin {
     /// # Errors
     /// The broker is away.
     pub async fn topics(&self) -> Result<Vec<String>, Error> {
-        Ok(self.metadata().await?.into_iter().map(|(name, _)| name).collect())
+        Ok(self
+            .metadata()
+            .await?
+            .into_iter()
+            .map(|topic| topic.name)
+            .collect())
     }
 
     /// The partition's first kept offset and the one that its next record will get.
@@ -103,7 +141,9 @@ impl Admin {
     /// The broker is away, or there is no such partition.
     pub async fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let topic = topic.to_owned();
-        let found = self.blocking(move |client| client.inner().fetch_watermarks(&topic, partition, ANSWER_WAIT)).await;
+        let found = self
+            .blocking(move |client| client.inner().fetch_watermarks(&topic, partition, ANSWER_WAIT))
+            .await;
         found.map_err(Error::kafka("tell watermarks"))
     }
 
@@ -131,16 +171,46 @@ impl Admin {
         run_blocking(move || last_matching(&kafka, &topic, &partitions, look_back_max, pick)).await
     }
 
-    /// All topics with their partitions. Asking for one topic by name could make it, where the broker is set so.
-    async fn metadata(&self) -> Result<Vec<(String, Vec<i32>)>, Error> {
-        let metadata = self.blocking(|client| client.inner().fetch_metadata(None, ANSWER_WAIT)).await;
-        let metadata = metadata.map_err(Error::kafka("list topics"))?;
-        let topic = |topic: &rdkafka::metadata::MetadataTopic| {
-            let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
-            partitions.sort_unstable();
-            (topic.name().to_owned(), partitions)
+    /// The controller answers before the brokers know, and a broker lists a partition before it serves it.
+    async fn await_served(&self, topic: &str) -> Result<(), Error> {
+        let deadline = Instant::now() + CREATE_WAIT;
+        while !self.is_served(topic).await? {
+            if Instant::now() >= deadline {
+                return Err(Error::TimedOut("serve a new topic"));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    async fn is_served(&self, topic: &str) -> Result<bool, Error> {
+        let found = self
+            .metadata()
+            .await?
+            .into_iter()
+            .find(|known| known.name == topic);
+        let Some(partitions) = found.map(|topic| topic.partitions) else {
+            return Ok(false);
         };
-        Ok(metadata.topics().iter().map(topic).collect())
+        for &partition in &partitions {
+            if self.watermarks(topic, partition).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(!partitions.is_empty())
+    }
+
+    /// All topics. Asking for one by name could make it, where the broker is set so.
+    async fn metadata(&self) -> Result<Vec<Topic>, Error> {
+        let metadata = self
+            .blocking(|client| client.inner().fetch_metadata(None, ANSWER_WAIT))
+            .await;
+        Ok(metadata
+            .map_err(Error::kafka("list topics"))?
+            .topics()
+            .iter()
+            .map(Topic::of)
+            .collect())
     }
 
     async fn blocking<T: Send + 'static>(
@@ -152,12 +222,41 @@ impl Admin {
     }
 }
 
+/// What the cluster tells of a topic.
+struct Topic {
+    name: String,
+    /// Ascending.
+    partitions: Vec<i32>,
+}
+
+impl Topic {
+    fn of(metadata: &rdkafka::metadata::MetadataTopic) -> Self {
+        let mut partitions: Vec<i32> = metadata
+            .partitions()
+            .iter()
+            .map(|partition| partition.id())
+            .collect();
+        partitions.sort_unstable();
+        Self {
+            name: metadata.name().to_owned(),
+            partitions,
+        }
+    }
+}
+
 const REPLICATION_FACTOR: &str = "replication.factor";
 
 /// -1 asks for the broker's default.
 fn replication(spec: &TopicSpec) -> Result<i32, Error> {
-    let Some(text) = spec.config.get(REPLICATION_FACTOR) else { return Ok(-1) };
-    text.parse().map_err(|_| Error::Setup(format!("`{REPLICATION_FACTOR}` of topic `{}` is not a number", spec.name)))
+    let Some(text) = spec.config.get(REPLICATION_FACTOR) else {
+        return Ok(-1);
+    };
+    text.parse().map_err(|_| {
+        Error::Setup(format!(
+            "`{REPLICATION_FACTOR}` of topic `{}` is not a number",
+            spec.name
+        ))
+    })
 }
 
 async fn run_blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {

@@ -86,7 +86,10 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
-        let error = result.as_ref().err().map(|(error, _)| Box::new(Error::kafka("take a record")(error.clone())));
+        let error = result
+            .as_ref()
+            .err()
+            .map(|(error, _)| Box::new(Error::kafka("take a record")(error.clone())));
         let mut deliveries = self.0.deliveries.lock();
         deliveries.push(Delivery { tag, error });
         // Only the first one since the reader looked needs to wake it.
@@ -111,12 +114,19 @@ impl BulkProducer {
             // A record waits for ever: giving up one would leave a gap.
             ("message.timeout.ms", "0"),
             ("message.max.bytes", &PRODUCER_BYTES_MAX.to_string()),
-            ("queue.buffering.max.messages", &options.record_count_max.max(1).to_string()),
-            ("queue.buffering.max.kbytes", &(options.byte_count_max / 1024 + 1).to_string()),
+            (
+                "queue.buffering.max.messages",
+                &options.record_count_max.max(1).to_string(),
+            ),
+            (
+                "queue.buffering.max.kbytes",
+                &(options.byte_count_max / 1024 + 1).to_string(),
+            ),
         ]);
         let landing = Arc::new(Landing::default());
         let producer = config.create_with_context(Context(Arc::clone(&landing)));
-        let producer: Arc<BaseProducer<Context>> = Arc::new(producer.map_err(Error::kafka("start a producer"))?);
+        let producer: Arc<BaseProducer<Context>> =
+            Arc::new(producer.map_err(Error::kafka("start a producer"))?);
         let stopper = Stopper::new();
         let (polled, stop) = (Arc::clone(&producer), stopper.clone());
         thread::spawn("kafka-bulk", move || {
@@ -136,7 +146,10 @@ impl BulkProducer {
     pub fn enqueue(&self, record: &BulkRecord<'_>) -> Result<bool, Error> {
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
-            headers = headers.insert(Header { key, value: Some(*value) });
+            headers = headers.insert(Header {
+                key,
+                value: Some(*value),
+            });
         }
         let message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, record.tag)
             .partition(record.partition)
@@ -146,13 +159,18 @@ impl BulkProducer {
         match self.producer.send(message) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(Code::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(self.fatal().unwrap_or_else(|| Error::kafka("take a record")(error))),
+            Err((error, _)) => Err(self
+                .fatal()
+                .unwrap_or_else(|| Error::kafka("take a record")(error))),
         }
     }
 
     /// Why the producer can do no more, if it cannot.
     pub fn fatal(&self) -> Option<Error> {
-        self.producer.client().fatal_error().map(|(_, reason)| Error::Fatal(reason))
+        self.producer
+            .client()
+            .fatal_error()
+            .map(|(_, reason)| Error::Fatal(reason))
     }
 
     /// Gives up what has not been sent yet; their deliveries fail. What is on the way ends as it will.
@@ -183,4 +201,3 @@ impl Deliveries {
         }
     }
 }
-

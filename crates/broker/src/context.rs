@@ -15,7 +15,9 @@ pub(crate) fn log(level: Level, facility: &str, message: &str) {
         Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
             tracing::warn!(kafka.facility = facility, "{message}");
         }
-        Level::Warning | Level::Notice | Level::Info => tracing::debug!(kafka.facility = facility, "{message}"),
+        Level::Warning | Level::Notice | Level::Info => {
+            tracing::debug!(kafka.facility = facility, "{message}")
+        }
         Level::Debug => tracing::trace!(kafka.facility = facility, "{message}"),
     }
 }

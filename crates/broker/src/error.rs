@@ -91,7 +91,9 @@ fn kind_of_kafka(error: &KafkaError) -> ErrorKind {
     match error {
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => ErrorKind::Setup,
         KafkaError::AdminOpCreation(_) => ErrorKind::Internal,
-        other => other.rdkafka_error_code().map_or(ErrorKind::Unavailable, kind_of_code),
+        other => other
+            .rdkafka_error_code()
+            .map_or(ErrorKind::Unavailable, kind_of_code),
     }
 }
 

@@ -92,8 +92,9 @@ impl GroupConsumer {
         let stopper = Stopper::new();
         let (outlet, events) = Outlet::new(stopper.clone());
         let config = client_config(kafka, &options);
-        let consumer: BaseConsumer<Context> =
-            config.create_with_context(Context::new(outlet.clone())).map_err(Error::kafka("start a group consumer"))?;
+        let consumer: BaseConsumer<Context> = config
+            .create_with_context(Context::new(outlet.clone()))
+            .map_err(Error::kafka("start a group consumer"))?;
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))?;
         let consumer = Arc::new(consumer);
@@ -109,14 +110,22 @@ impl GroupConsumer {
             // Nobody may wait for the end.
             let _ = ended.send(());
         })?;
-        Ok((Self(Arc::new(Shared { consumer, stopper, ended: Mutex::new(Some(wait_ended)) })), events))
+        Ok((
+            Self(Arc::new(Shared {
+                consumer,
+                stopper,
+                ended: Mutex::new(Some(wait_ended)),
+            })),
+            events,
+        ))
     }
 
     /// Marks everything before `next_offset` as done; it is committed within about a second, on revocation and on
     /// close. Ignored when the partition is no longer this member's.
     pub fn store_offset(&self, partition: &TopicPartition, next_offset: i64) {
         let mut list = TopicPartitionList::with_capacity(1);
-        let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(next_offset));
+        let added =
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(next_offset));
         if let Err(error) = added.and_then(|()| self.0.consumer.store_offsets(&list)) {
             tracing::debug!(kafka.topic = &*partition.topic, kafka.partition = partition.partition, %error, "offset not stored");
         }
@@ -244,8 +253,16 @@ impl Reader {
 
     /// The broker has thrown this member out for good (another one carries its instance id).
     fn give_up(&self, error: KafkaError) {
-        let fatal = self.consumer.client().fatal_error().map_or_else(|| error.to_string(), |(_, reason)| reason);
-        let partitions = self.consumer.assignment().map(|list| context::partitions(&list)).unwrap_or_default();
+        let fatal = self
+            .consumer
+            .client()
+            .fatal_error()
+            .map_or_else(|| error.to_string(), |(_, reason)| reason);
+        let partitions = self
+            .consumer
+            .assignment()
+            .map(|list| context::partitions(&list))
+            .unwrap_or_default();
         self.consumer.context().revoke_lost(partitions);
         self.outlet.send(GroupEvent::Failed(Error::Fatal(fatal)));
     }

@@ -37,11 +37,14 @@ pub(crate) fn last_matching<T>(
         // The end of a partition is told with the first empty answer, which should not wait for records.
         ("fetch.wait.max.ms", "10"),
     ]);
-    let consumer: BaseConsumer<Quiet> =
-        consumer.create_with_context(Quiet).map_err(Error::kafka("start a reader of partitions' ends"))?;
+    let consumer: BaseConsumer<Quiet> = consumer
+        .create_with_context(Quiet)
+        .map_err(Error::kafka("start a reader of partitions' ends"))?;
     let mut logs = BTreeMap::new();
     for &partition in partitions {
-        let log = consumer.fetch_watermarks(topic, partition, ANSWER_WAIT).map_err(Error::kafka("tell watermarks"))?;
+        let log = consumer
+            .fetch_watermarks(topic, partition, ANSWER_WAIT)
+            .map_err(Error::kafka("tell watermarks"))?;
         if log.0 < log.1 {
             logs.insert(partition, log);
         }
@@ -73,7 +76,9 @@ fn read_ends<T>(
         list.add_partition_offset(topic, partition, Offset::Offset((high - look_back).max(low)))
             .map_err(Error::kafka("name a partition"))?;
     }
-    consumer.assign(&list).map_err(Error::kafka("assign partitions"))?;
+    consumer
+        .assign(&list)
+        .map_err(Error::kafka("assign partitions"))?;
     let mut importer = Importer::default();
     let deadline = Instant::now() + READ_WAIT;
     let mut ended = std::collections::BTreeSet::new();
@@ -88,7 +93,9 @@ fn read_ends<T>(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 ended.insert(partition);
             }
-            Some(Err(error)) => tracing::debug!(kafka.topic = topic, %error, "reading partitions' ends goes on"),
+            Some(Err(error)) => {
+                tracing::debug!(kafka.topic = topic, %error, "reading partitions' ends goes on")
+            }
             None => {}
         }
         if Instant::now() >= deadline {

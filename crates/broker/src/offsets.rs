@@ -34,7 +34,10 @@ impl OffsetTracker {
 
     /// Marks a record as finished; returns the next offset to commit when the finished prefix has grown.
     pub fn complete(&mut self, offset: i64) -> Option<i64> {
-        let index = self.window.binary_search_by_key(&offset, |&(offset, _)| offset).ok()?;
+        let index = self
+            .window
+            .binary_search_by_key(&offset, |&(offset, _)| offset)
+            .ok()?;
         let finished = &mut self.window[index].1;
         if std::mem::replace(finished, true) {
             return None;

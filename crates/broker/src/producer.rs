@@ -52,7 +52,11 @@ impl Producer {
             ("message.timeout.ms", DELIVERY_MS_MAX),
             ("queue.buffering.max.kbytes", "65536"),
         ]);
-        Ok(Self(config.create_with_context(Quiet).map_err(Error::kafka("start a producer"))?))
+        Ok(Self(
+            config
+                .create_with_context(Quiet)
+                .map_err(Error::kafka("start a producer"))?,
+        ))
     }
 
     /// Writes one record; completes with its partition and offset once all in-sync replicas hold it.
@@ -62,9 +66,14 @@ impl Producer {
     pub async fn send(&self, record: OutRecord) -> Result<(i32, i64), Error> {
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (name, value) in &record.headers {
-            headers = headers.insert(Header { key: name, value: Some(&value[..]) });
+            headers = headers.insert(Header {
+                key: name,
+                value: Some(&value[..]),
+            });
         }
-        let mut message = FutureRecord::<[u8], [u8]>::to(&record.topic).payload(&record.value).headers(headers);
+        let mut message = FutureRecord::<[u8], [u8]>::to(&record.topic)
+            .payload(&record.value)
+            .headers(headers);
         message.key = record.key.as_deref();
         message.partition = record.partition;
         match self.0.send(message, QUEUE_WAIT).await {
@@ -82,7 +91,10 @@ impl Producer {
         let source = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let mut headers = record.headers.clone();
         headers.push((topics::HEADER_DEAD_SOURCE.into(), source.into()));
-        headers.push((topics::HEADER_DEAD_REASON.into(), Bytes::copy_from_slice(reason.as_bytes())));
+        headers.push((
+            topics::HEADER_DEAD_REASON.into(),
+            Bytes::copy_from_slice(reason.as_bytes()),
+        ));
         let dead = OutRecord {
             topic: topics::DEAD_LETTERS.to_owned(),
             partition: None,

@@ -42,12 +42,18 @@ pub struct Record {
 impl Record {
     /// The value of the first header of this name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| &value[..])
+        self.headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| &value[..])
     }
 
     /// Where it was read.
     pub fn topic_partition(&self) -> TopicPartition {
-        TopicPartition { topic: Arc::clone(&self.topic), partition: self.partition }
+        TopicPartition {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+        }
     }
 
     /// Bytes of key, value and headers' values.
@@ -76,8 +82,12 @@ impl Importer {
 
     pub(crate) fn record(&mut self, message: &BorrowedMessage<'_>) -> Record {
         let (key, value, headers) = (message.key(), message.payload(), message.headers());
-        let header_bytes: usize =
-            headers.map_or(0, |headers| headers.iter().map(|header| header.value.map_or(0, <[u8]>::len)).sum());
+        let header_bytes: usize = headers.map_or(0, |headers| {
+            headers
+                .iter()
+                .map(|header| header.value.map_or(0, <[u8]>::len))
+                .sum()
+        });
         let mut bytes =
             BytesMut::with_capacity(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + header_bytes);
         // The reservation holds all of it, so these splits share one allocation.
@@ -111,5 +121,7 @@ fn header_name(name: &str) -> HeaderName {
         topics::HEADER_TRACEPARENT,
         topics::HEADER_POSITION,
     ];
-    OURS.into_iter().find(|ours| *ours == name).map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
+    OURS.into_iter()
+        .find(|ours| *ours == name)
+        .map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }

@@ -28,12 +28,19 @@ impl Registry {
     pub fn new(url: &str) -> Result<Self, Error> {
         let url = url.trim_end_matches('/').to_owned();
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Error::Setup("the schema registry's URL does not begin with http:// or https://".to_owned()));
+            return Err(Error::Setup(
+                "the schema registry's URL does not begin with http:// or https://".to_owned(),
+            ));
         }
-        let settings = SrSettings::new_builder(url.clone()).set_timeout(ANSWER_WAIT).build();
+        let settings = SrSettings::new_builder(url.clone())
+            .set_timeout(ANSWER_WAIT)
+            .build();
         let settings = settings.map_err(registry_error("make a client"))?;
         let http = reqwest::Client::builder().timeout(ANSWER_WAIT).build();
-        let http = http.map_err(|source| Error::RegistryHttp { operation: "make a client", source })?;
+        let http = http.map_err(|source| Error::RegistryHttp {
+            operation: "make a client",
+            source,
+        })?;
         Ok(Self { settings, http, url })
     }
 
@@ -54,7 +61,9 @@ impl Registry {
     /// [`crate::ErrorKind::Setup`]: there is none. The registry is away.
     pub async fn schema_text(&self, id: i32) -> Result<String, Error> {
         let id = u32::try_from(id).map_err(|_| Error::Setup(format!("no schema can have the id {id}")))?;
-        let schema = get_schema_by_id(id, &self.settings).await.map_err(registry_error("give a schema"))?;
+        let schema = get_schema_by_id(id, &self.settings)
+            .await
+            .map_err(registry_error("give a schema"))?;
         Ok(schema.schema)
     }
 
@@ -63,7 +72,10 @@ impl Registry {
     /// # Errors
     /// The registry is away or refuses.
     pub async fn ensure_compatibility(&self, subject: Option<&str>, rule: &str) -> Result<(), Error> {
-        let url = subject.map_or_else(|| format!("{}/config", self.url), |name| format!("{}/config/{name}", self.url));
+        let url = subject.map_or_else(
+            || format!("{}/config", self.url),
+            |name| format!("{}/config/{name}", self.url),
+        );
         let body = serde_json::json!({ "compatibility": rule }).to_string();
         let request = self.http.put(url).header("content-type", CONTENT_TYPE).body(body);
         send("set the compatibility rule", request).await
@@ -81,7 +93,10 @@ impl Registry {
 async fn send(operation: &'static str, request: reqwest::RequestBuilder) -> Result<(), Error> {
     let answer = request.send().await.and_then(reqwest::Response::error_for_status);
     // The URL may hold a password.
-    answer.map(drop).map_err(|source| Error::RegistryHttp { operation, source: source.without_url() })
+    answer.map(drop).map_err(|source| Error::RegistryHttp {
+        operation,
+        source: source.without_url(),
+    })
 }
 
 fn registry_error(operation: &'static str) -> impl Fn(SRCError) -> Error {

@@ -69,10 +69,15 @@ impl Tail {
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
             ("fetch.queue.backoff.ms", "1"),
-            ("queued.max.messages.kbytes", &(queued_bytes_max / 2 / 1024).max(1).to_string()),
+            (
+                "queued.max.messages.kbytes",
+                &(queued_bytes_max / 2 / 1024).max(1).to_string(),
+            ),
             ("fetch.max.bytes", &fetch_bytes_max(queued_bytes_max)),
         ]);
-        let consumer = config.create_with_context(Quiet).map_err(Error::kafka("start a tail"))?;
+        let consumer = config
+            .create_with_context(Quiet)
+            .map_err(Error::kafka("start a tail"))?;
         let stopper = Stopper::new();
         let (outlet, items) = Outlet::new(stopper.clone());
         let mut importer = Importer::default();
@@ -112,7 +117,9 @@ impl Reader {
             match failed {
                 None => {}
                 // librdkafka does not say which partition; all are looked at.
-                Some(KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange)) => self.position(),
+                Some(KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange)) => {
+                    self.position()
+                }
                 Some(error) => {
                     self.outlet.send(Err(Error::kafka("read")(error)));
                 }
@@ -130,7 +137,8 @@ impl Reader {
                 Err(error) => return Some(error),
             };
             let record = self.importer.record(&message);
-            self.next.insert(record.partition, StartAt::Offset(record.offset + 1));
+            self.next
+                .insert(record.partition, StartAt::Offset(record.offset + 1));
             byte_count += record.byte_count();
             batch.push(record);
             wait = Duration::ZERO;
@@ -154,13 +162,18 @@ impl Reader {
     fn try_position(&mut self) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::with_capacity(self.next.len());
         for (&partition, start) in &mut self.next {
-            let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, WATERMARK_WAIT)?;
+            let (low, high) = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, WATERMARK_WAIT)?;
             let offset = match *start {
                 StartAt::Earliest => low,
                 StartAt::Latest => high,
                 StartAt::Offset(offset) if (low..=high).contains(&offset) => offset,
                 StartAt::Offset(_) => {
-                    self.outlet.send(Err(Error::OffsetOutOfRange { partition, earliest: low }));
+                    self.outlet.send(Err(Error::OffsetOutOfRange {
+                        partition,
+                        earliest: low,
+                    }));
                     low
                 }
             };

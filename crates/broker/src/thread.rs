@@ -27,7 +27,11 @@ pub(crate) struct Outlet<T> {
 
 impl<T> Clone for Outlet<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), stopper: self.stopper.clone(), runtime: self.runtime.clone() }
+        Self {
+            sender: self.sender.clone(),
+            stopper: self.stopper.clone(),
+            runtime: self.runtime.clone(),
+        }
     }
 }
 
@@ -35,7 +39,14 @@ impl<T> Outlet<T> {
     /// An outlet and its receiver. To be called inside a tokio runtime.
     pub(crate) fn new(stopper: Stopper) -> (Self, mpsc::Receiver<T>) {
         let (sender, receiver) = mpsc::channel(CHANNEL_LEN);
-        (Self { sender, stopper, runtime: Handle::current() }, receiver)
+        (
+            Self {
+                sender,
+                stopper,
+                runtime: Handle::current(),
+            },
+            receiver,
+        )
     }
 
     /// Whether the thread should end: it was told to, or nobody listens any more.
@@ -58,5 +69,7 @@ impl<T> Outlet<T> {
 /// Starts a named thread.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map(drop).map_err(|error| Error::Setup(format!("no thread for a kafka client: {error}")))
+    spawned
+        .map(drop)
+        .map_err(|error| Error::Setup(format!("no thread for a kafka client: {error}")))
 }

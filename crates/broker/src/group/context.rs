@@ -24,7 +24,10 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) const fn new(outlet: Outlet<GroupEvent>) -> Self {
-        Self { outlet: Mutex::new(Some(outlet)), pending: Mutex::new(Vec::new()) }
+        Self {
+            outlet: Mutex::new(Some(outlet)),
+            pending: Mutex::new(Vec::new()),
+        }
     }
 
     /// The member is leaving.
@@ -41,17 +44,31 @@ impl Context {
         let (release, _) = std::sync::mpsc::channel();
         self.pending.lock().clear();
         if let Some(outlet) = self.outlet() {
-            outlet.send(GroupEvent::Revoked(partitions, RevokeGuard { _release: release, is_lost: true }));
+            outlet.send(GroupEvent::Revoked(
+                partitions,
+                RevokeGuard {
+                    _release: release,
+                    is_lost: true,
+                },
+            ));
         }
     }
 
     /// Tells the reader and waits until it has let go.
     fn revoke(&self, outlet: &Outlet<GroupEvent>, partitions: Vec<TopicPartition>, is_lost: bool) {
         self.pending.lock().retain(|record| {
-            !partitions.iter().any(|gone| gone.partition == record.partition && gone.topic == record.topic)
+            !partitions
+                .iter()
+                .any(|gone| gone.partition == record.partition && gone.topic == record.topic)
         });
         let (release, released) = std::sync::mpsc::channel();
-        if !outlet.send(GroupEvent::Revoked(partitions, RevokeGuard { _release: release, is_lost })) {
+        if !outlet.send(GroupEvent::Revoked(
+            partitions,
+            RevokeGuard {
+                _release: release,
+                is_lost,
+            },
+        )) {
             return;
         }
         let deadline = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
@@ -87,7 +104,9 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let (Rebalance::Revoke(list), Some(outlet)) = (rebalance, self.outlet()) else { return };
+        let (Rebalance::Revoke(list), Some(outlet)) = (rebalance, self.outlet()) else {
+            return;
+        };
         if list.count() == 0 {
             return;
         }

@@ -1,0 +1,88 @@
+//! What can end the connector's stream. It begins anew after each of them.
+
+use pgwire_replication::PgWireError;
+
+/// Whether waiting helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Something is away; the connector comes back by itself.
+    Unavailable,
+    /// A person must act; the connector goes on by itself once that was done.
+    Setup,
+    /// A bug of ours, or a server that does not keep to the protocol.
+    Internal,
+}
+
+/// An error of the connector. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database is not ready for the connector")]
+    Store(#[from] posthaste_store::Error),
+    /// The broker.
+    #[error("the broker does not take records")]
+    Broker(#[from] posthaste_broker::Error),
+    /// The replication stream.
+    #[error("the replication stream broke")]
+    Stream(#[from] PgWireError),
+    /// The server did not let the stream begin.
+    #[error("the server did not start the replication stream in time")]
+    StreamTimedOut,
+    /// The replication stream ended without an error.
+    #[error("the replication stream ended")]
+    StreamEnded,
+    /// Bytes that are not pgoutput as documented.
+    #[error("the replication stream is not as documented: {0}")]
+    Protocol(&'static str),
+    /// The slot fell behind `max_slot_wal_keep_size` and its log is gone.
+    #[error(
+        "the slot `{0}` is lost: the server removed log that had not been read; drop it and run `posthaste migrate`"
+    )]
+    SlotLost(String),
+    /// The outbox table lacks a column or has it in a type that cannot be used.
+    #[error("the outbox table cannot be read: {0}")]
+    Outbox(String),
+    /// An option does not fit.
+    #[error("{0}")]
+    Setup(String),
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl Error {
+    /// Whether waiting helps.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => match error.kind() {
+                posthaste_store::ErrorKind::Unavailable => ErrorKind::Unavailable,
+                posthaste_store::ErrorKind::Setup => ErrorKind::Setup,
+                posthaste_store::ErrorKind::BadRow | posthaste_store::ErrorKind::Internal => {
+                    ErrorKind::Internal
+                }
+            },
+            Self::Broker(error) => match error.kind() {
+                posthaste_broker::ErrorKind::Setup => ErrorKind::Setup,
+                posthaste_broker::ErrorKind::Internal => ErrorKind::Internal,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Stream(_) | Self::StreamTimedOut | Self::StreamEnded | Self::Stopping => {
+                ErrorKind::Unavailable
+            }
+            Self::Protocol(_) => ErrorKind::Internal,
+            Self::SlotLost(_) | Self::Outbox(_) | Self::Setup(_) => ErrorKind::Setup,
+        }
+    }
+
+    /// The whole chain of causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

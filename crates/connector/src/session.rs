@@ -1,0 +1,146 @@
+//! One hold of the slot, from its acquisition to its loss: one loop that owns the stream and what is made of it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use posthaste_runtime::Stopper;
+use posthaste_store::ReplicationNames;
+
+use crate::outbox::Shape;
+use crate::pgoutput::{self, Change, Relation};
+use crate::publisher::Publisher;
+use crate::refusals::Refusals;
+use crate::source::{WalEvent, WalSource};
+use crate::{Error, Position};
+
+/// Events taken one after the other before deliveries and the wish to stop are looked at again.
+const EVENT_RUN_LEN: usize = 256;
+/// How long a session's end waits for the broker.
+const FINISH_WAIT: Duration = Duration::from_secs(5);
+
+/// One hold of the slot.
+pub(crate) struct Session<S> {
+    source: S,
+    publisher: Publisher,
+    names: ReplicationNames,
+    stopper: Stopper,
+    /// The outbox by the id that the stream gives it; other tables are `None`.
+    shapes: HashMap<u32, Option<Shape>>,
+    /// Where the next outbox row of the transaction stands, inside one.
+    next: Option<Position>,
+}
+
+impl<S: WalSource> Session<S> {
+    pub(crate) fn new(source: S, publisher: Publisher, names: ReplicationNames, stopper: Stopper) -> Self {
+        Self {
+            source,
+            publisher,
+            names,
+            stopper,
+            shapes: HashMap::new(),
+            next: None,
+        }
+    }
+
+    /// Publishes until stopped (`Ok`) or until something fails; then settles what is on its way, tells the server, and
+    /// parts from it.
+    pub(crate) async fn run(mut self) -> (Result<(), Error>, Refusals) {
+        let outcome = match self.publish().await {
+            Err(Error::Stopping) => Ok(()),
+            other => other,
+        };
+        self.publisher.finish(outcome.is_err(), FINISH_WAIT).await;
+        self.source.acknowledge(self.publisher.confirmed_lsn());
+        self.source.stop().await;
+        (outcome, self.publisher.into_refusals())
+    }
+
+    async fn publish(&mut self) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                biased;
+                // 1. Stopping comes first.
+                () = self.stopper.stopped() => return Ok(()),
+                // 2. Deliveries make room and let the server forget.
+                () = self.publisher.delivered() => {
+                    self.publisher.land()?;
+                    self.source.acknowledge(self.publisher.confirmed_lsn());
+                }
+                // 3. New events, while there is room. Without, the stream is kept alive below us.
+                event = self.source.next(), if self.publisher.has_room() => {
+                    self.take(event?).await?;
+                    self.take_ready().await?;
+                }
+            }
+        }
+    }
+
+    /// Takes what is there already, without waiting for anything between two events.
+    async fn take_ready(&mut self) -> Result<(), Error> {
+        for _ in 0..EVENT_RUN_LEN {
+            if !self.publisher.has_room() {
+                return Ok(());
+            }
+            let Some(event) = self.source.next().now_or_never() else {
+                return Ok(());
+            };
+            self.take(event?).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, event: WalEvent) -> Result<(), Error> {
+        match event {
+            WalEvent::Begin { commit_lsn } => self.next = Some(Position { commit_lsn, index: 0 }),
+            WalEvent::Change(data) => return self.change(data).await,
+            WalEvent::Commit { end_lsn } => {
+                self.next = None;
+                self.publisher.end_transaction(end_lsn);
+                if self.publisher.is_idle() {
+                    self.source.acknowledge(end_lsn);
+                }
+            }
+            // With nothing in hand, the log up to here holds nothing for us: an idle slot keeps no log.
+            WalEvent::KeepAlive { wal_end } if self.next.is_none() && self.publisher.is_idle() => {
+                self.source.acknowledge(wal_end);
+            }
+            WalEvent::KeepAlive { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, data: Bytes) -> Result<(), Error> {
+        match pgoutput::decode(data)? {
+            Change::Relation(relation) => {
+                let shape = self
+                    .is_outbox(&relation)
+                    .then(|| Shape::of(&relation))
+                    .transpose()?;
+                self.shapes.insert(relation.id, shape);
+                Ok(())
+            }
+            Change::Insert(relation, columns) => {
+                let shape = self
+                    .shapes
+                    .get(&relation)
+                    .ok_or(Error::Protocol("a row before its table"))?;
+                let Some(shape) = shape else { return Ok(()) };
+                let row = shape.row(columns)?;
+                let position = self
+                    .next
+                    .as_mut()
+                    .ok_or(Error::Protocol("a row outside of a transaction"))?;
+                let (current, next) = (*position, position.index.checked_add(1));
+                position.index = next.ok_or(Error::Protocol("a transaction of more than 2^32 rows"))?;
+                self.publisher.publish(&row, current).await
+            }
+            Change::Other => Ok(()),
+        }
+    }
+
+    fn is_outbox(&self, relation: &Relation) -> bool {
+        relation.schema == self.names.schema && relation.table == self.names.table
+    }
+}

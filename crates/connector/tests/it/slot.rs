@@ -1,0 +1,55 @@
+//! Who holds the slot, and what it keeps.
+
+use std::time::Duration;
+
+use crate::common::{Outbox, within};
+use crate::with_stack;
+
+#[test]
+fn a_standby_takes_over_when_the_slot_is_free() {
+    with_stack(|stack| async {
+        let outbox = Outbox::new(stack).await;
+        let topic = outbox.topic("standby", 2, &[]).await;
+        let first = outbox.streaming().await;
+        let mut second = outbox.start();
+        outbox.insert(&topic, &[("a", b"1")]).await;
+        outbox.read(&topic, |records| !records.is_empty()).await;
+        assert!(first.health.is_streaming() && !second.health.is_streaming());
+        first.crash().await;
+        assert!(within("the standby", second.health.streaming()).await);
+        outbox.insert(&topic, &[("a", b"2")]).await;
+        let records = outbox.read_all(&topic).await;
+        assert_eq!(crate::common::values_of(&records, "a"), ["1", "2"]);
+        second.stop().await;
+    });
+}
+
+#[test]
+fn an_idle_slot_keeps_no_log() {
+    with_stack(|stack| async {
+        let outbox = Outbox::new(stack).await;
+        let connector = outbox.streaming().await;
+        let other = format!(
+            "create table {0}.other as select generate_series(1, 10000) as n",
+            outbox.name()
+        );
+        outbox.client.batch_execute(&other).await.unwrap();
+        let written = "select pg_current_wal_flush_lsn()::text";
+        let written: String = outbox.client.query_one(written, &[]).await.unwrap().get(0);
+        let confirmed =
+            "select confirmed_flush_lsn >= $1::text::pg_lsn from pg_replication_slots where slot_name = $2";
+        let wait = async {
+            while !outbox
+                .client
+                .query_one(confirmed, &[&written, &outbox.options.slot])
+                .await
+                .unwrap()
+                .get::<_, bool>(0)
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("the slot to be confirmed", wait).await;
+        connector.stop().await;
+    });
+}
