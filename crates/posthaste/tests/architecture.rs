@@ -21,7 +21,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connector", &["types", "runtime", "store", "broker"]),
     ("worker", &["types", "schema", "runtime", "store", "broker"]),
     ("scheduler", &["types", "schema", "runtime", "store"]),
-    ("delivery", &["types", "schema", "api", "runtime", "store", "broker", "http"]),
+    (
+        "delivery",
+        &["types", "schema", "api", "runtime", "store", "broker", "http"],
+    ),
     ("bench", &["types", "api", "client"]),
 ];
 
@@ -47,13 +50,18 @@ const ROLES: &[&str] = &["ingest", "connector", "worker", "scheduler", "delivery
 const FILE_LINES_MAX: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// Folder name → its manifest.
 fn manifests() -> BTreeMap<String, toml::Table> {
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> = fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     folders.push(root().join("bench"));
     folders.push(root().join("integration-tests"));
     folders
@@ -61,17 +69,29 @@ fn manifests() -> BTreeMap<String, toml::Table> {
         .filter(|folder| folder.join("Cargo.toml").exists())
         .map(|folder| {
             let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-            (name, fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap())
+            (
+                name,
+                fs::read_to_string(folder.join("Cargo.toml"))
+                    .unwrap()
+                    .parse()
+                    .unwrap(),
+            )
         })
         .collect()
 }
 
 fn dependencies(manifest: &toml::Table, section: &str) -> Vec<String> {
-    manifest.get(section).and_then(toml::Value::as_table).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    manifest
+        .get(section)
+        .and_then(toml::Value::as_table)
+        .map(|table| table.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn ours(dependencies: Vec<String>) -> impl Iterator<Item = String> {
-    dependencies.into_iter().filter_map(|name| name.strip_prefix("posthaste-").map(str::to_owned))
+    dependencies
+        .into_iter()
+        .filter_map(|name| name.strip_prefix("posthaste-").map(str::to_owned))
 }
 
 fn files(extension: &str) -> Vec<PathBuf> {
@@ -121,7 +141,10 @@ fn crates_depend_only_on_what_the_map_allows() {
 #[test]
 fn roles_do_not_import_one_another_even_in_tests() {
     let mut offences = Vec::new();
-    for (name, manifest) in manifests().into_iter().filter(|(name, _)| ROLES.contains(&name.as_str())) {
+    for (name, manifest) in manifests()
+        .into_iter()
+        .filter(|(name, _)| ROLES.contains(&name.as_str()))
+    {
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let used = ours(dependencies(&manifest, section)).filter(|used| ROLES.contains(&used.as_str()));
             offences.extend(used.map(|used| format!("{name} uses {used} in {section}")));
@@ -136,7 +159,10 @@ fn libraries_are_used_only_in_their_own_rooms() {
     let mut offences = Vec::new();
     for (name, manifest) in manifests() {
         for library in dependencies(&manifest, "dependencies") {
-            if owners.get(library.as_str()).is_some_and(|owners| !owners.contains(&name.as_str())) {
+            if owners
+                .get(library.as_str())
+                .is_some_and(|owners| !owners.contains(&name.as_str()))
+            {
                 offences.push(format!("{name} uses {library}"));
             }
         }
@@ -157,7 +183,9 @@ fn sql_lives_in_the_store() {
             let line = line.trim_start().to_ascii_lowercase();
             let is_sql = ["select ", "insert into ", "update ", "delete from "]
                 .iter()
-                .any(|verb| line.trim_start_matches(['"', 'r', '#']).starts_with(verb) && line.contains("posthaste."));
+                .any(|verb| {
+                    line.trim_start_matches(['"', 'r', '#']).starts_with(verb) && line.contains("posthaste.")
+                });
             if is_sql {
                 offences.push(format!("{}:{}", path.display(), number + 1));
             }
@@ -173,7 +201,10 @@ fn source_files_are_small_and_say_what_they_are_for() {
         let text = fs::read_to_string(&path).unwrap();
         let line_count = text.lines().count();
         if line_count > FILE_LINES_MAX {
-            offences.push(format!("{} has {line_count} lines, more than {FILE_LINES_MAX}", path.display()));
+            offences.push(format!(
+                "{} has {line_count} lines, more than {FILE_LINES_MAX}",
+                path.display()
+            ));
         }
         let first = text.lines().next().unwrap_or_default();
         if !first.starts_with("//!") && !first.starts_with("#![doc") {
@@ -194,7 +225,10 @@ fn every_crate_has_a_readme_and_the_workspace_lints() {
         if !folder.join("README.md").exists() {
             offences.push(format!("{name} has no README.md"));
         }
-        let lints = manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
+        let lints = manifest
+            .get("lints")
+            .and_then(|lints| lints.get("workspace"))
+            .and_then(toml::Value::as_bool);
         if lints != Some(true) {
             offences.push(format!("{name} does not take the workspace's lints"));
         }
@@ -205,12 +239,22 @@ fn every_crate_has_a_readme_and_the_workspace_lints() {
 #[test]
 fn failure_table_names_tests_that_exist() {
     let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let sources: String = files("rs").iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    let table = document.split("## If it dies here").nth(1).expect("the failure table's heading");
+    let sources: String = files("rs")
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let table = document
+        .split("## If it dies here")
+        .nth(1)
+        .expect("the failure table's heading");
     let table = table.split("\n## ").next().unwrap();
     let mut offences = Vec::new();
     let mut row_count = 0;
-    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).skip(1) {
+    for row in table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
+        .skip(1)
+    {
         row_count += 1;
         let last = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
         let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
@@ -218,7 +262,10 @@ fn failure_table_names_tests_that_exist() {
             offences.push(format!("no test named in: {row}"));
         }
         offences.extend(
-            names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).map(|name| format!("no test {name}")),
+            names
+                .iter()
+                .filter(|name| !sources.contains(&format!("fn {name}(")))
+                .map(|name| format!("no test {name}")),
         );
     }
     assert!(row_count > 5, "the failure table has {row_count} rows");

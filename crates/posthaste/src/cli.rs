@@ -1,0 +1,120 @@
+//! The command line: commands, their help, nothing else.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{endpoints, submit, tasks, watch};
+use crate::dev::Dev;
+use crate::settings::{RoleSettings, Settings};
+
+/// Durable tasks: POST one, get 202 at once, and its result when it is done.
+#[derive(Debug, Parser)]
+#[command(name = "posthaste", version, about, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) target: Target,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  posthaste dev                     everything on this machine, at http://127.0.0.1:8080
+  posthaste submit echo --payload '{\"n\":1}' --wait
+  posthaste watch --channel orders
+  posthaste tasks list --state FAILED
+
+Exit codes: 0 done, 1 the task did not end DONE or something failed here, 2 usage, 3 the server cannot be reached,
+4 the server refused, 124 timed out waiting";
+
+/// Which server, and how to answer.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Client options")]
+pub(crate) struct Target {
+    /// The server that client commands talk to
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "POSTHASTE_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub(crate) url: String,
+
+    /// Answer in JSON, one document a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine: Postgres, Kafka, the registry and all roles
+    #[command(after_help = Dev::EXAMPLES)]
+    Dev(Box<Dev>),
+
+    /// Take tasks in over HTTP and store them
+    #[command(after_help = ROLE_EXAMPLES)]
+    Ingest(RoleSettings),
+    /// Carry what the record commits to Kafka
+    #[command(after_help = ROLE_EXAMPLES)]
+    Connector(RoleSettings),
+    /// Run the handlers of tasks
+    #[command(after_help = ROLE_EXAMPLES)]
+    Worker(RoleSettings),
+    /// Bring events to streams and webhooks
+    #[command(after_help = ROLE_EXAMPLES)]
+    Delivery(RoleSettings),
+    /// Start what is due: delays, retries, deadlines; and drop what is past its retention
+    #[command(after_help = ROLE_EXAMPLES)]
+    Scheduler(RoleSettings),
+
+    /// Make tables, topics and schemas; safe to repeat, also at the same time
+    #[command(
+        after_help = "Example:\n  posthaste migrate --config /etc/posthaste.toml --set topics.queues=default,reports"
+    )]
+    Migrate(Settings),
+    /// Show the configuration in force, each value that is not a default with its source
+    #[command(after_help = "Example:\n  POSTHASTE_WORKER__HANDLERS=64 posthaste config")]
+    Config(Settings),
+    /// Ask the server whether it is ready; exit code 0 if so
+    #[command(after_help = "Example:\n  posthaste health --url http://127.0.0.1:8080")]
+    Health,
+
+    /// Submit a task
+    #[command(after_help = submit::EXAMPLES)]
+    Submit(Box<submit::Submit>),
+    /// Follow events as they happen, or one task to its end
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::Watch),
+    /// Look at tasks, cancel them, run them again
+    #[command(subcommand)]
+    Tasks(tasks::Tasks),
+    /// Manage webhook endpoints
+    #[command(subcommand)]
+    Endpoints(endpoints::Endpoints),
+    /// Measure a running server
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+const ROLE_EXAMPLES: &str = "\
+Every key of the configuration is in connectors/posthaste.toml. A key can come from the file, from the environment
+(POSTHASTE_KAFKA__BOOTSTRAP=…), or from a flag; the later wins.
+
+Example:
+  posthaste worker --config /etc/posthaste.toml --listen 0.0.0.0:8080 --set worker.handlers=64";
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// The way of a task, leg by leg
+    #[command(after_help = BENCH_EXAMPLES)]
+    RoundTrip(posthaste_bench::RoundTrip),
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  posthaste bench round-trip --rate 200             latency at 200 tasks a second
+  posthaste bench round-trip                        capacity, 1,024 tasks under way
+  posthaste bench round-trip --batch 100 --json     capacity in batches, for programs";

@@ -1,0 +1,159 @@
+//! `posthaste submit`.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use posthaste_client::{Client, SubmitRequest};
+use posthaste_types::RetryPolicy;
+use serde_json::value::RawValue;
+
+use super::view;
+use crate::cli::Target;
+use crate::exit::Outcome;
+use crate::output;
+use crate::settings::key_value;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  posthaste submit echo --payload '{\"n\":1}'
+  posthaste submit text.stats --payload '{\"text\":\"to be or not to be\"}' --wait
+  posthaste submit report.build --payload-file report.json --key customer-7 --channel reports --delay 60
+  jq -c . order.json | posthaste submit order.pack --payload-file - --idempotency-key order-4711";
+
+/// What to submit.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// Task type
+    #[arg(value_name = "TYPE")]
+    task_type: String,
+
+    /// Payload, any JSON
+    #[arg(long, value_name = "JSON", conflicts_with = "payload_file")]
+    payload: Option<String>,
+
+    /// File with the payload; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    payload_file: Option<PathBuf>,
+
+    /// Queue
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+
+    /// Ordering key: tasks of one key run one after another
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Whom the result is for
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+
+    /// 0 to 9, higher first
+    #[arg(long, value_name = "N")]
+    priority: Option<i64>,
+
+    /// Not before that time (RFC 3339)
+    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
+    not_before: Option<DateTime<Utc>>,
+
+    /// Not before so many seconds have passed
+    #[arg(long, value_name = "S")]
+    delay: Option<f64>,
+
+    /// Not run after that time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<DateTime<Utc>>,
+
+    /// One attempt's limit, seconds
+    #[arg(long, value_name = "S")]
+    timeout: Option<f64>,
+
+    /// Attempts in all
+    #[arg(long, value_name = "N")]
+    max_attempts: Option<u32>,
+
+    /// A tag; may be repeated
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = key_value)]
+    tags: Vec<(String, String)>,
+
+    /// Makes it safe to submit again: one task for one key
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+
+    /// Wait for the end and show the task; at most so many seconds
+    #[arg(long, value_name = "S", num_args = 0..=1, require_equals = true, default_missing_value = "300")]
+    wait: Option<u64>,
+}
+
+impl Submit {
+    pub(crate) async fn run(&self, target: &Target) -> anyhow::Result<Outcome> {
+        let client = Client::new(&target.url)?;
+        let accepted = client
+            .submit(&self.request()?, self.idempotency_key.as_deref())
+            .await?;
+        let Some(wait_s) = self.wait else {
+            if target.json {
+                output::json(&accepted)?;
+            } else {
+                output::line(format_args!("{}  {}", accepted.id, accepted.state))?;
+            }
+            return Ok(Outcome::Done);
+        };
+        if !target.json {
+            output::note(format_args!("{}  waiting", accepted.id));
+        }
+        let task = client.wait(accepted.id, Duration::from_secs(wait_s)).await?;
+        if target.json {
+            output::json(&task)?;
+        } else {
+            output::line(view::whole(&task))?;
+        }
+        Ok(Outcome::of(task.state))
+    }
+
+    fn request(&self) -> anyhow::Result<SubmitRequest> {
+        let tags: BTreeMap<String, String> = self.tags.iter().cloned().collect();
+        let retry = self.max_attempts.map(|max_attempts| RetryPolicy {
+            max_attempts,
+            ..RetryPolicy::default()
+        });
+        Ok(SubmitRequest {
+            task_type: self.task_type.clone(),
+            payload: self.payload()?,
+            queue: self.queue.clone(),
+            key: self.key.clone(),
+            channel: self.channel.clone(),
+            priority: self.priority,
+            not_before: self.not_before,
+            delay_s: self.delay,
+            deadline: self.deadline,
+            timeout_s: self.timeout,
+            retry,
+            tags: Some(tags).filter(|tags| !tags.is_empty()),
+        })
+    }
+
+    fn payload(&self) -> anyhow::Result<Option<Box<RawValue>>> {
+        let text = match (&self.payload, &self.payload_file) {
+            (Some(text), _) => text.clone(),
+            (None, Some(path)) if path.as_os_str() == "-" => {
+                let mut text = String::new();
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .context("cannot read the payload")?;
+                text
+            }
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            (None, None) => return Ok(None),
+        };
+        serde_json::from_str(text.trim())
+            .map(Some)
+            .context("the payload is not JSON")
+    }
+}

@@ -1,0 +1,158 @@
+//! The configuration tree: a section for each thing that can be set. Sections of roles are the roles' own.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use posthaste_broker::KafkaOptions;
+use posthaste_runtime::Secret;
+use posthaste_runtime::telemetry::LogOptions;
+use posthaste_store::StoreOptions;
+use posthaste_types::topics::DEFAULT_QUEUE;
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) log: LogOptions,
+    pub(crate) http: HttpOptions,
+    pub(crate) database: DatabaseOptions,
+    pub(crate) kafka: KafkaSection,
+    pub(crate) registry: RegistryOptions,
+    pub(crate) topics: TopicsOptions,
+    pub(crate) ingest: posthaste_ingest::Options,
+    pub(crate) connector: posthaste_connector::Options,
+    pub(crate) worker: posthaste_worker::Options,
+    pub(crate) delivery: posthaste_delivery::Options,
+    pub(crate) scheduler: posthaste_scheduler::Options,
+}
+
+/// Where a role serves its routes, health and metrics.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpOptions {
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        }
+    }
+}
+
+/// The record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DatabaseOptions {
+    /// A libpq URL or key-value string.
+    pub(crate) url: Secret,
+    /// Connections for reads and rare writes; grouped writes have connections of their own.
+    pub(crate) pool_size: usize,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("postgresql://posthaste@127.0.0.1:5432/posthaste"),
+            pool_size: 8,
+        }
+    }
+}
+
+impl DatabaseOptions {
+    pub(crate) fn store(&self, role: &str) -> StoreOptions {
+        StoreOptions {
+            url: self.url.expose().to_owned(),
+            pool_size: self.pool_size,
+            application_name: format!("posthaste-{role}"),
+        }
+    }
+}
+
+/// The transport.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct KafkaSection {
+    /// `host:port`, several separated by commas.
+    pub(crate) bootstrap: String,
+    /// Properties of librdkafka, set last: TLS, SASL. Shown nowhere, as they may be passwords.
+    pub(crate) properties: BTreeMap<String, Secret>,
+}
+
+impl Default for KafkaSection {
+    fn default() -> Self {
+        Self {
+            bootstrap: "127.0.0.1:9092".to_owned(),
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl KafkaSection {
+    pub(crate) fn options(&self, role: &str) -> KafkaOptions {
+        let properties = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        KafkaOptions {
+            bootstrap: self.bootstrap.clone(),
+            properties: properties.collect(),
+            client_id: format!("posthaste-{role}"),
+        }
+    }
+}
+
+/// The schema registry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RegistryOptions {
+    /// Base of its Confluent-compatible API. May carry a password.
+    pub(crate) url: Secret,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("http://127.0.0.1:8081/apis/ccompat/v7"),
+        }
+    }
+}
+
+/// What `posthaste migrate` makes; topics that exist are left as they are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TopicsOptions {
+    /// Queues that tasks may name; each is the topic `tasks.<queue>`.
+    pub(crate) queues: Vec<String>,
+    /// Partitions of each topic: the bound of how many workers share a queue.
+    pub(crate) partitions: i32,
+    /// Replicas of each partition; absent means the broker's default.
+    pub(crate) replication_factor: Option<i32>,
+    /// How long tasks are kept on their topics, hours; a worker that is away for longer misses them.
+    pub(crate) tasks_retention_h: u32,
+    /// How long events are kept, hours; an older cursor gets `reset`.
+    pub(crate) results_retention_h: u32,
+    /// Keep the last event of each task beyond the retention too.
+    pub(crate) results_compact: bool,
+    /// How long dead letters are kept, hours.
+    pub(crate) dead_letters_retention_h: u32,
+}
+
+impl Default for TopicsOptions {
+    fn default() -> Self {
+        Self {
+            queues: vec![DEFAULT_QUEUE.to_owned()],
+            partitions: 8,
+            replication_factor: None,
+            tasks_retention_h: 7 * 24,
+            results_retention_h: 7 * 24,
+            results_compact: false,
+            dead_letters_retention_h: 30 * 24,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! `posthaste dev`: the local stack, then every role in this process, then a word on what runs where.
+
+mod demo;
+mod progress;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use posthaste_client::Client;
+use posthaste_runtime::Stopper;
+use posthaste_runtime::config::Loaded;
+use posthaste_runtime::telemetry::{self, Metrics};
+use posthaste_stack::{PortSet, Ports, Stack, StackOptions};
+
+use crate::cli::Target;
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::parts::Parts;
+use crate::roles::{Process, Role};
+use crate::settings::Settings;
+use crate::{migrate, output, serve, shutdown};
+
+use progress::Screen;
+
+/// Everything on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Port of the HTTP interface, on loopback
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    port: u16,
+
+    /// Where Postgres, Kafka and the registry keep their data
+    #[arg(long, value_name = "DIR", default_value = ".posthaste")]
+    data_dir: PathBuf,
+
+    /// Begin anew: wipes what an earlier run left in the data directory
+    #[arg(long)]
+    fresh: bool,
+
+    /// Run a task once everything is up, and print its result
+    #[arg(long)]
+    demo: bool,
+
+    /// With --demo: stop after it
+    #[arg(long, requires = "demo")]
+    once: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Dev {
+    pub(crate) const EXAMPLES: &str = "\
+Examples:
+  posthaste dev --demo
+  posthaste dev --fresh --port 9000
+  posthaste dev --database-url postgresql://me@localhost/posthaste     uses that database and starts the rest
+  posthaste dev --set worker.handlers=32 --config my-handlers.toml
+
+What the configuration names (database.url, kafka.bootstrap, registry.url) is used; what it does not name is started.
+The first run fetches Kafka and the registry once. It runs open, without keys, and listens on loopback alone.";
+
+    pub(crate) async fn run(&self, target: &Target) -> anyhow::Result<Outcome> {
+        let loaded = self.settings.load()?;
+        let mut config = development(&loaded);
+        config.http.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        // Before minutes of work: is the port free, and is the log level one?
+        let listener = serve::bind(config.http.listen)?;
+        telemetry::init_logs(&config.log)?;
+        let metrics = Metrics::install()?;
+        let stopper = shutdown::on_signals()?;
+
+        let screen = Screen::new();
+        let Some(stack) = stopper.unless_stopped(self.start_stack(&loaded, &screen)).await else {
+            return Ok(Outcome::Done);
+        };
+        let stack = stack?;
+        if let Some(stack) = &stack {
+            config.database.url = posthaste_runtime::Secret::new(stack.database_url());
+            config.kafka.bootstrap = stack.kafka_bootstrap().to_owned();
+            config.registry.url = posthaste_runtime::Secret::new(stack.registry_url());
+        }
+        let result = self
+            .run_roles(&config, listener, metrics, &stopper, &screen, target)
+            .await;
+        if let Some(stack) = stack {
+            screen.line("stopping Postgres, Kafka and the registry");
+            stack.stop().await?;
+        }
+        result
+    }
+
+    /// The parts that the configuration does not name; nothing when it names them all.
+    async fn start_stack(&self, loaded: &Loaded<Config>, screen: &Screen) -> anyhow::Result<Option<Stack>> {
+        let config = &loaded.value;
+        let named = |key, value: &str| loaded.is_set(key).then(|| value.to_owned());
+        let options = StackOptions {
+            fresh: self.fresh,
+            ports: Ports::Preferred(PortSet {
+                postgres: 5432,
+                kafka: 9092,
+                registry: 8081,
+            }),
+            database_url: named("database.url", config.database.url.expose()),
+            kafka: named("kafka.bootstrap", &config.kafka.bootstrap),
+            registry_url: named("registry.url", config.registry.url.expose()),
+            progress: screen.progress(),
+            ..StackOptions::new(&self.data_dir)
+        };
+        if options.database_url.is_some() && options.kafka.is_some() && options.registry_url.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(Box::pin(Stack::start(options)).await?))
+    }
+
+    async fn run_roles(
+        &self,
+        config: &Config,
+        listener: posthaste_http::Listener,
+        metrics: Metrics,
+        stopper: &Stopper,
+        screen: &Screen,
+        target: &Target,
+    ) -> anyhow::Result<Outcome> {
+        let parts = Parts::new(config, "dev")?;
+        let tell = |text: String| screen.line(&text);
+        let migrated = stopper.unless_stopped(Box::pin(migrate::migrate(config, &parts, &tell)));
+        let Some(migrated) = migrated.await else {
+            return Ok(Outcome::Done);
+        };
+        migrated?;
+        let url = format!("http://{}", listener.local_addr());
+        let process = Process::start("dev", &Role::ALL, config, parts, stopper)?;
+        let running = tokio::spawn(Box::pin(process.run(listener, metrics, stopper.clone())));
+        screen.ready(&url, config);
+
+        let mut outcome = Ok(Outcome::Done);
+        if self.demo {
+            let demo = demo::run(Client::new(&url)?, target.json);
+            outcome = stopper.unless_stopped(Box::pin(demo)).await.unwrap_or(outcome);
+            if self.once || outcome.is_err() {
+                stopper.stop();
+            }
+        }
+        if !stopper.is_stopped() {
+            output::note("Ctrl-C stops everything");
+        }
+        running.await??;
+        outcome
+    }
+}
+
+/// The configuration with what makes a machine of one's own comfortable, unless a layer says otherwise.
+fn development(loaded: &Loaded<Config>) -> Config {
+    let mut config = loaded.value.clone();
+    if !loaded.is_set("log.level") {
+        // librdkafka's bindings complain about every consumer that is closed; what is wrong with one, `broker` says.
+        "warn,rdkafka::consumer=off".clone_into(&mut config.log.level);
+    }
+    config.worker.builtins |= !loaded.is_set("worker.builtins");
+    config.delivery.allow_private_addresses |= !loaded.is_set("delivery.allow_private_addresses");
+    config.delivery.allow_http |= !loaded.is_set("delivery.allow_http");
+    if !loaded.is_set("worker.queues") {
+        config.worker.queues.clone_from(&config.topics.queues);
+    }
+    config
+}

@@ -1,0 +1,63 @@
+//! Exit codes, and which error gets which.
+
+use std::io;
+use std::process::ExitCode;
+
+use posthaste_runtime::config::ConfigError;
+use posthaste_types::TaskState;
+
+/// How a command ended that did what it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// The task failed, was cancelled or expired; a check found what it looked for.
+    Negative,
+}
+
+impl Outcome {
+    /// By the state in which a task ended.
+    pub(crate) fn of(state: TaskState) -> Self {
+        if state == TaskState::Done {
+            Self::Done
+        } else {
+            Self::Negative
+        }
+    }
+}
+
+/// The process's exit code; an error is told on standard error.
+pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Negative) => ExitCode::from(1),
+        // The reader of our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::output::note(format_args!("error: {error:#}"));
+            if let Some(posthaste_client::Error::Refused(problem)) = error.downcast_ref() {
+                for field in &problem.errors {
+                    crate::output::note(format_args!("  {}: {}", field.pointer, field.detail));
+                }
+            }
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    use posthaste_client::Error as Client;
+    match error.downcast_ref::<Client>() {
+        Some(Client::Address(_)) => 2,
+        Some(Client::Unreachable(_)) => 3,
+        Some(Client::Refused(_) | Client::Unexpected(_)) => 4,
+        Some(Client::TimedOut) => 124,
+        None if error.is::<ConfigError>() => 2,
+        None => 1,
+    }
+}

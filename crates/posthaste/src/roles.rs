@@ -1,0 +1,200 @@
+//! Starts roles, alone or together, and ends them in order: requests first, then what they left to do.
+
+use std::sync::Arc;
+
+use posthaste_http::{Listener, Routes};
+use posthaste_runtime::Stopper;
+use posthaste_runtime::telemetry::{self, Metrics};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::parts::Parts;
+use crate::serve::{self, Dependencies};
+use crate::shutdown;
+
+/// One role of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Ingest,
+    Connector,
+    Worker,
+    Delivery,
+    Scheduler,
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Ingest,
+        Self::Connector,
+        Self::Worker,
+        Self::Delivery,
+        Self::Scheduler,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Connector => "connector",
+            Self::Worker => "worker",
+            Self::Delivery => "delivery",
+            Self::Scheduler => "scheduler",
+        }
+    }
+}
+
+/// The roles of this process, started.
+pub(crate) struct Process {
+    name: &'static str,
+    routes: Vec<Routes>,
+    dependencies: Dependencies,
+    /// Roles that run until they are told to stop and have drained.
+    running: JoinSet<anyhow::Result<()>>,
+    /// Drains when the last request has been answered.
+    ingest: Option<posthaste_ingest::Service>,
+}
+
+impl Process {
+    pub(crate) fn start(
+        name: &'static str,
+        roles: &[Role],
+        config: &Config,
+        parts: Parts,
+        stopper: &Stopper,
+    ) -> anyhow::Result<Self> {
+        let mut process = Self {
+            name,
+            routes: Vec::new(),
+            dependencies: Dependencies {
+                parts,
+                kafka: false,
+                connector: None,
+                delivery: None,
+            },
+            running: JoinSet::new(),
+            ingest: None,
+        };
+        for &role in roles {
+            process.dependencies.kafka |= !matches!(role, Role::Ingest | Role::Scheduler);
+            process.add(role, config, stopper.clone())?;
+        }
+        Ok(process)
+    }
+
+    fn add(&mut self, role: Role, config: &Config, stopper: Stopper) -> anyhow::Result<()> {
+        let Parts {
+            store,
+            kafka,
+            registry,
+            clock,
+            ..
+        } = self.dependencies.parts.clone();
+        match role {
+            Role::Ingest => {
+                let deps = posthaste_ingest::Deps { store, clock };
+                let service = posthaste_ingest::Service::start(&config.ingest, deps, stopper);
+                self.routes.push(service.routes());
+                self.ingest = Some(service);
+            }
+            Role::Connector => {
+                let deps = posthaste_connector::Deps { store, kafka, clock };
+                let service = posthaste_connector::Service::start(&config.connector, deps, stopper)?;
+                let health = service.health();
+                self.dependencies.connector = Some(Arc::new(move || health.check()));
+                self.running.spawn(async move { Ok(service.run().await?) });
+            }
+            Role::Worker => {
+                let handlers = posthaste_worker::Handlers::default();
+                let parts = posthaste_worker::Parts {
+                    store,
+                    kafka,
+                    registry,
+                    clock,
+                    handlers,
+                };
+                let service = posthaste_worker::Service::start(config.worker.clone(), parts, stopper)?;
+                self.running.spawn(async move { Ok(service.run().await?) });
+            }
+            Role::Delivery => {
+                let deps = posthaste_delivery::Deps {
+                    store,
+                    kafka,
+                    registry,
+                    clock,
+                };
+                let service = posthaste_delivery::Service::start(config.delivery.clone(), deps, stopper)?;
+                self.routes.push(service.routes());
+                self.dependencies.delivery = Some(service.readiness());
+                self.running.spawn(async move { Ok(service.run().await?) });
+            }
+            Role::Scheduler => {
+                let parts = posthaste_scheduler::Parts { store, clock };
+                let service = posthaste_scheduler::Service::start(config.scheduler.clone(), parts, stopper)?;
+                self.running.spawn(async move {
+                    service.run().await;
+                    Ok(())
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Until told to stop and all has drained. A role that fails stops the others.
+    pub(crate) async fn run(
+        self,
+        listener: Listener,
+        metrics: Metrics,
+        stopper: Stopper,
+    ) -> anyhow::Result<()> {
+        let Self {
+            name,
+            routes,
+            dependencies,
+            mut running,
+            ingest,
+        } = self;
+        let served = async {
+            let served = serve::serve(
+                listener,
+                name,
+                routes,
+                Arc::new(dependencies),
+                metrics,
+                stopper.clone(),
+            )
+            .await;
+            stopper.stop();
+            if let Some(ingest) = ingest {
+                ingest.drain().await;
+            }
+            served
+        };
+        let ended = async {
+            let mut first_error = Ok(());
+            while let Some(ended) = running.join_next().await {
+                let ended = ended.map_err(anyhow::Error::from).flatten();
+                if ended.is_err() {
+                    stopper.stop();
+                    first_error = first_error.and(ended);
+                }
+            }
+            first_error
+        };
+        let (served, ended) = tokio::join!(served, ended);
+        ended.and(served)
+    }
+}
+
+/// A process of one role, until it is told to stop.
+pub(crate) async fn run_alone(role: Role, config: &Config) -> anyhow::Result<Outcome> {
+    telemetry::init_logs(&config.log)?;
+    let metrics = Metrics::install()?;
+    let stopper = shutdown::on_signals()?;
+    let listener = serve::bind(config.http.listen)?;
+    let parts = Parts::new(config, role.name())?;
+    let process = Process::start(role.name(), &[role], config, parts, &stopper)?;
+    tracing::info!(role = role.name(), http.listen = %listener.local_addr(), "started");
+    process.run(listener, metrics, stopper).await?;
+    tracing::info!(role = role.name(), "stopped");
+    Ok(Outcome::Done)
+}

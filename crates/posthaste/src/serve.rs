@@ -1,0 +1,80 @@
+//! One HTTP port of a process: the routes of its roles, health, readiness, metrics; and what readiness means.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use posthaste_http::{Check, Listener, Readiness, Routes, bounded_check};
+use posthaste_runtime::Stopper;
+use posthaste_runtime::telemetry::Metrics;
+
+use crate::parts::Parts;
+
+/// How often recorded samples are folded into the histograms' buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What a process depends on.
+#[derive(Clone)]
+pub(crate) struct Dependencies {
+    pub(crate) parts: Parts,
+    pub(crate) kafka: bool,
+    /// The delivery role asks more: whether it has caught up with its topic.
+    pub(crate) delivery: Option<Arc<dyn Readiness>>,
+    /// The connector role knows best whether it streams.
+    pub(crate) connector: Option<Arc<dyn Fn() -> Result<(), String> + Send + Sync>>,
+}
+
+#[async_trait]
+impl Readiness for Dependencies {
+    async fn check(&self) -> Vec<Check> {
+        let Parts { store, admin, .. } = &self.parts;
+        let mut checks = vec![bounded_check("database", posthaste_store::check_migrated(store)).await];
+        if self.kafka {
+            checks.push(bounded_check("kafka", admin.ping()).await);
+        }
+        if let Some(connector) = &self.connector {
+            checks.push(("connector", connector()));
+        }
+        if let Some(delivery) = &self.delivery {
+            let known: Vec<&str> = checks.iter().map(|(name, _)| *name).collect();
+            let more = delivery.check().await;
+            checks.extend(more.into_iter().filter(|(name, _)| !known.contains(name)));
+        }
+        checks
+    }
+}
+
+/// Listens; callers may connect from now on and are answered once [`serve`] runs.
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
+    Ok(posthaste_http::bind(address)?)
+}
+
+/// Serves until told to stop, then until the requests in flight have ended.
+pub(crate) async fn serve(
+    listener: Listener,
+    role: &'static str,
+    routes: Vec<Routes>,
+    readiness: Arc<dyn Readiness>,
+    metrics: Metrics,
+    stopper: Stopper,
+) -> anyhow::Result<()> {
+    let page = metrics.clone();
+    let operating = posthaste_http::operating(role, move || page.page(), readiness);
+    let routes = routes
+        .into_iter()
+        .chain([operating])
+        .reduce(posthaste_http::either);
+    let routes = posthaste_http::finish(routes.expect("the operating routes are there"));
+    let upkeep = async {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            metrics.upkeep();
+        }
+    };
+    tokio::select! {
+        served = listener.serve(routes, stopper) => Ok(served?),
+        () = upkeep => unreachable!("it ticks for ever"),
+    }
+}
