@@ -13,7 +13,7 @@ use super::layers::Node;
 /// The value that the tree describes.
 pub(super) fn from_node<T: DeserializeOwned>(root: &Node) -> Result<T, ConfigError> {
     T::deserialize(NodeDeserializer(root)).map_err(|error| match root.closest(&error.key()).source() {
-        Some(source) => error.clone().from_source(source),
+        Some(source) => error.clone().sourced(source),
         None => error,
     })
 }
@@ -168,7 +168,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
             // A table's own source is only where it begins; the root finds the line of the key itself.
             match node {
                 Node::Table(..) => error,
-                Node::Value(_, source) | Node::Text(_, source) => error.from_source(source),
+                Node::Value(_, source) | Node::Text(_, source) => error.sourced(source),
             }
         })
     }

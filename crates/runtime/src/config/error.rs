@@ -37,7 +37,7 @@ impl ConfigError {
     }
 
     /// Names the source, unless a place further inside has named one.
-    pub(super) fn from_source(mut self, source: &Source) -> Self {
+    pub(super) fn sourced(mut self, source: &Source) -> Self {
         self.source.get_or_insert_with(|| source.clone());
         self
     }
