@@ -1,1 +1,24 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+#![expect(
+    clippy::result_large_err,
+    reason = "a problem is at the lint's bound, and moves only when a request is refused"
+)]
+
+mod app;
+mod batch;
+mod change;
+mod conditional;
+mod idempotency;
+mod json_text;
+mod list;
+mod prefer;
+mod problems;
+mod read;
+mod routes;
+mod service;
+mod submit;
+mod trace;
+mod validate;
+mod wait;
+
+pub use service::{Deps, Options, Service};

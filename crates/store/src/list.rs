@@ -50,7 +50,7 @@ const LIST_TASKS_SCAN_END: &str = "-- list_tasks_scan_end
     select t.id from posthaste.tasks t
     where t.tenant = $1 and t.id < $2 and t.id >= $3
     order by t.id desc
-    offset $4 - 1 limit 1";
+    offset $4::bigint - 1 limit 1";
 
 /// How far an id's time may be from its task's `created_at`: an SQL submission takes the id when it runs and the time
 /// when its transaction began.

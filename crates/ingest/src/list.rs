@@ -1,0 +1,79 @@
+//! `GET /v1/tasks`: a page of tasks by filter, newest first.
+
+use std::sync::Arc;
+
+use posthaste_api::{Problem, TaskPage};
+use posthaste_http::{HttpResponse, Query, Tenant, json};
+use posthaste_store::TaskFilter;
+use posthaste_types::TaskId;
+use posthaste_types::limits::{PAGE_TASK_COUNT_DEFAULT, PAGE_TASK_COUNT_MAX, TAG_COUNT_MAX};
+use warp::http::StatusCode;
+
+use crate::app::App;
+use crate::problems;
+
+pub(crate) async fn tasks(app: Arc<App>, tenant: Tenant, mut query: Query) -> Result<HttpResponse, Problem> {
+    let limit = limit(&mut query)?;
+    let after = cursor(&mut query)?;
+    let filter = filter(&mut query)?;
+    query.end()?;
+    let page = app
+        .store
+        .tasks(tenant.as_str(), &filter, after, limit)
+        .await
+        .map_err(|error| problems::read(&error))?;
+    let answer = TaskPage {
+        tasks: page.tasks.into_iter().map(Into::into).collect(),
+        next: page.next.map(|id| id.to_string()),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+fn limit(query: &mut Query) -> Result<usize, Problem> {
+    match query.parsed("limit")? {
+        None => Ok(PAGE_TASK_COUNT_DEFAULT),
+        Some(limit @ 1..=PAGE_TASK_COUNT_MAX) => Ok(limit),
+        Some(_) => Err(problems::parameter(format!(
+            "`limit` may be from 1 to {PAGE_TASK_COUNT_MAX}"
+        ))),
+    }
+}
+
+/// The id that the last page ended with; opaque to callers, so what is wrong with it is not told in detail.
+fn cursor(query: &mut Query) -> Result<Option<TaskId>, Problem> {
+    let Some(text) = query.one("cursor")? else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|_| problems::parameter("`cursor` is not one that `next` gave"))
+}
+
+fn filter(query: &mut Query) -> Result<TaskFilter, Problem> {
+    let filter = TaskFilter {
+        states: query.parsed_list("state")?,
+        task_type: query.one("type")?,
+        queue: query.one("queue")?,
+        channel: query.one("channel")?,
+        key: query.one("key")?,
+        tags: query.prefixed("tag.").into_iter().collect(),
+        created_after: query.parsed("created_after")?,
+        created_before: query.parsed("created_before")?,
+    };
+    if filter.tags.len() > TAG_COUNT_MAX {
+        return Err(problems::parameter(format!(
+            "at most {TAG_COUNT_MAX} `tag.` parameters may be given"
+        )));
+    }
+    let texts = [&filter.task_type, &filter.queue, &filter.channel, &filter.key];
+    let tags = filter.tags.iter().flat_map(|(name, value)| [name, value]);
+    if texts
+        .into_iter()
+        .flatten()
+        .chain(tags)
+        .any(|text| text.contains('\0'))
+    {
+        return Err(problems::parameter("no task has a text with U+0000"));
+    }
+    Ok(filter)
+}

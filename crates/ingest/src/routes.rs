@@ -1,0 +1,68 @@
+//! The role's routes. A filter extracts, an async function decides; the hot path comes first.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use posthaste_http::{Routes, body, get, post, query, reply, tenant};
+use posthaste_types::limits::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
+use warp::{Filter, path};
+
+use crate::app::App;
+use crate::{batch, change, list, read, submit};
+
+/// All routes below `/v1/tasks` but the streams.
+pub(crate) fn routes(app: Arc<App>) -> Routes {
+    let headers = warp::header::headers_cloned;
+    let app = with(app).and(tenant());
+    let submit = path::end()
+        .and(post())
+        .and(app.clone())
+        .and(headers())
+        .and(body(BODY_BYTES_MAX))
+        .then(submit::submit);
+    let task = path!(String).and(get());
+    let task = app.clone().and(task).and(headers()).and(query()).then(read::task);
+    let batch = path!("batch")
+        .and(post())
+        .and(app.clone())
+        .and(headers())
+        .and(body(BATCH_BODY_BYTES_MAX))
+        .then(batch::submit);
+    let list = path::end()
+        .and(get())
+        .and(app.clone())
+        .and(query())
+        .then(list::tasks);
+    let history = app
+        .clone()
+        .and(path!(String / "history"))
+        .and(get())
+        .and(query())
+        .then(read::history);
+    let cancel = app
+        .clone()
+        .and(path!(String / "cancel"))
+        .and(post())
+        .then(change::cancel);
+    let retry = app.and(path!(String / "retry")).and(post()).then(change::retry);
+    let tasks = submit
+        .or(task)
+        .unify()
+        .or(batch)
+        .unify()
+        .or(list)
+        .unify()
+        .or(history)
+        .unify()
+        .or(cancel)
+        .unify()
+        .or(retry)
+        .unify();
+    path!("v1" / "tasks" / ..).and(tasks).map(reply).boxed()
+}
+
+fn with(
+    app: Arc<App>,
+) -> impl Filter<Extract = (Arc<App>,), Error = Infallible> + Clone + Send + Sync + 'static {
+    warp::any().map(move || Arc::clone(&app))
+}

@@ -1,0 +1,150 @@
+//! `POST /v1/tasks`, the hot path: parsed once, stored in a shared commit, answered.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use posthaste_api::{Accepted, Links, Problem, SubmitRequest};
+use posthaste_http::{HttpResponse, Tenant, json, parse_json};
+use posthaste_runtime::{ids, metric};
+use posthaste_store::{Awaited, Error, NewTask, Submitted};
+use posthaste_types::{ErrorCode, Task, TaskState, topics};
+use warp::http::header::{LOCATION, RETRY_AFTER};
+use warp::http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::app::App;
+use crate::{idempotency, prefer, problems, read, trace, validate};
+
+/// When a task that is not final is worth another look, seconds.
+pub(crate) const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+pub(crate) async fn submit(
+    app: Arc<App>,
+    tenant: Tenant,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let began = Instant::now();
+    let idempotency = idempotency::of_request(&headers, "/v1/tasks", &body)?;
+    let request: SubmitRequest = parse_json(&body, "")?;
+    let task = validate::task(
+        request,
+        tenant.as_str(),
+        app.now(),
+        trace::traceparent(&headers),
+        "",
+    )?;
+    require_queue(&app, &task.queue, "").await?;
+    let mut accepted = accepted(&task);
+    let new = NewTask {
+        task,
+        event_id: ids::event_id(),
+        idempotency,
+    };
+    let outcome = app
+        .submitter
+        .submit(new)
+        .await
+        .map_err(|error| problems::submission(&error))?;
+    let replayed = settle(&mut accepted, outcome)?;
+    metrics::counter!(metric::ACCEPTED).increment(1);
+    metrics::histogram!(metric::ACCEPT_SECONDS).record(began.elapsed());
+    let mut response = answer(&app, &headers, &accepted).await?;
+    if replayed {
+        response
+            .headers_mut()
+            .insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The 202 at once, or what a caller that would rather wait gets.
+async fn answer(app: &App, headers: &HeaderMap, accepted: &Accepted) -> Result<HttpResponse, Problem> {
+    let location =
+        HeaderValue::from_str(&accepted.links.this).expect("a path of letters and digits is header text");
+    let wait = prefer::preferred(headers);
+    let finished = match wait {
+        // It is stored: a reader that cannot wait any more (429) still gets its 202.
+        Some(wait) => {
+            let awaited = Awaited {
+                task_id: accepted.id,
+                after_version: 0,
+                final_only: true,
+            };
+            app.waits
+                .changed(awaited, wait.duration())
+                .await
+                .unwrap_or_default()
+        }
+        None => None,
+    };
+    let mut response = match finished {
+        Some(task) => read::whole(task),
+        None => {
+            let mut response = json(StatusCode::ACCEPTED, accepted);
+            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+            response
+        }
+    };
+    response.headers_mut().insert(LOCATION, location);
+    if let Some(wait) = wait {
+        wait.note(&mut response);
+    }
+    Ok(response)
+}
+
+/// The 202's body for a task about to be stored.
+pub(crate) fn accepted(task: &Task) -> Accepted {
+    Accepted {
+        id: task.id,
+        state: task.state,
+        task_type: task.task_type.clone(),
+        queue: task.queue.clone(),
+        created_at: task.created_at,
+        links: Links::of(task.id),
+    }
+}
+
+/// Makes the body that of the first request where this one repeats it: equal fingerprints mean equal types and queues,
+/// so what can differ is set here. Returns whether it does repeat.
+pub(crate) fn settle(accepted: &mut Accepted, outcome: Submitted) -> Result<bool, Problem> {
+    match outcome {
+        Submitted::Stored => Ok(false),
+        Submitted::Replayed {
+            task_id,
+            created_at,
+            scheduled,
+        } => {
+            accepted.id = task_id;
+            accepted.state = if scheduled {
+                TaskState::Scheduled
+            } else {
+                TaskState::Init
+            };
+            accepted.created_at = created_at;
+            accepted.links = Links::of(task_id);
+            Ok(true)
+        }
+        Submitted::KeyReused => Err(Problem::new(
+            ErrorCode::IdempotencyKeyReused,
+            "another request was sent under this Idempotency-Key; send this one with a key of its own",
+        )),
+        Submitted::InProgress => Err(Problem::new(
+            ErrorCode::IdempotencyInProgress,
+            "the first request under this Idempotency-Key is not stored yet; send it again",
+        )),
+    }
+}
+
+/// 422 for a queue that no `posthaste migrate` has made: nothing would ever carry the task.
+pub(crate) async fn require_queue(app: &App, queue: &str, prefix: &str) -> Result<(), Problem> {
+    match app.store.schema_id(&topics::tasks_topic(queue)).await {
+        Ok(_) => Ok(()),
+        Err(Error::Setup(_)) => {
+            let detail = format!("there is no queue `{queue}`; the server's configuration names them");
+            Err(Problem::new(ErrorCode::Unprocessable, detail.clone())
+                .with_field(format!("{prefix}/queue"), detail))
+        }
+        Err(error) => Err(problems::submission(&error)),
+    }
+}

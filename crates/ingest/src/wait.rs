@@ -1,0 +1,118 @@
+//! Readers that wait for a task to change: one look at the store a tick for all of them, none when nobody waits.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use posthaste_api::Problem;
+use posthaste_runtime::{Backoff, Stopper};
+use posthaste_store::{Awaited, Store};
+use posthaste_types::limits::{WAIT_TICK_MS, WAITER_COUNT_MAX};
+use posthaste_types::{ErrorCode, Task};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// A look may take one part of this many of the time, so that ten thousand readers cannot occupy the database.
+const LOOK_SHARE: u32 = 5;
+
+/// Handle of the one who looks.
+pub(crate) struct Waits {
+    readers: mpsc::Sender<Reader>,
+    slots: Semaphore,
+}
+
+struct Reader {
+    awaited: Awaited,
+    answer: oneshot::Sender<Task>,
+}
+
+/// Everybody who waits, by what they wait for: readers of one task cost one look.
+type Waiting = HashMap<Awaited, Vec<oneshot::Sender<Task>>>;
+
+impl Waits {
+    /// Starts the looking; it ends, and lets every reader go, when `stopper` stops.
+    pub(crate) fn start(store: Store, stopper: Stopper) -> Self {
+        let (readers, arrivals) = mpsc::channel(WAITER_COUNT_MAX);
+        tokio::spawn(async move {
+            stopper.unless_stopped(look_until_closed(store, arrivals)).await;
+        });
+        Self {
+            readers,
+            slots: Semaphore::new(WAITER_COUNT_MAX),
+        }
+    }
+
+    /// The task once it has changed as awaited; `None` when `bound` passes first or the process stops.
+    ///
+    /// # Errors
+    /// 429 when too many wait already.
+    pub(crate) async fn changed(&self, awaited: Awaited, bound: Duration) -> Result<Option<Task>, Problem> {
+        let _slot = self.slots.try_acquire().map_err(|_| {
+            Problem::new(
+                ErrorCode::TooManyRequests,
+                "too many requests wait for changes; ask again without waiting",
+            )
+        })?;
+        let (answer, change) = oneshot::channel();
+        if self.readers.send(Reader { awaited, answer }).await.is_err() {
+            return Ok(None);
+        }
+        Ok(tokio::time::timeout(bound, change)
+            .await
+            .ok()
+            .and_then(Result::ok))
+    }
+}
+
+async fn look_until_closed(store: Store, mut arrivals: mpsc::Receiver<Reader>) {
+    let mut waiting = Waiting::new();
+    let mut backoff = Backoff::dependency();
+    loop {
+        if waiting.is_empty() {
+            let Some(reader) = arrivals.recv().await else {
+                return;
+            };
+            waiting.entry(reader.awaited).or_default().push(reader.answer);
+        }
+        while let Ok(reader) = arrivals.try_recv() {
+            waiting.entry(reader.awaited).or_default().push(reader.answer);
+        }
+        // Readers that gave up or whose time is over.
+        waiting.retain(|_, answers| {
+            answers.retain(|answer| !answer.is_closed());
+            !answers.is_empty()
+        });
+        let began = Instant::now();
+        let pause = match look(&store, &mut waiting).await {
+            Ok(()) => {
+                backoff.reset();
+                Duration::from_millis(WAIT_TICK_MS).max(began.elapsed() * (LOOK_SHARE - 1))
+            }
+            Err(error) => {
+                if backoff.failure_count() == 0 {
+                    let source = std::error::Error::source(&error).map(tracing::field::display);
+                    tracing::warn!(%error, error.source = source, "waiting readers cannot be looked after now");
+                }
+                backoff.next_wait()
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Answers whoever waits for what has changed.
+async fn look(store: &Store, waiting: &mut Waiting) -> Result<(), posthaste_store::Error> {
+    let awaited: Vec<Awaited> = waiting.keys().copied().collect();
+    if awaited.is_empty() {
+        return Ok(());
+    }
+    for (place, task) in store.changed_tasks(&awaited).await? {
+        let answers = awaited
+            .get(place)
+            .and_then(|awaited| waiting.remove(awaited))
+            .unwrap_or_default();
+        for answer in answers {
+            // A reader that has just given up needs no answer.
+            let _ = answer.send(task.clone());
+        }
+    }
+    Ok(())
+}
