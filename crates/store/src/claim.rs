@@ -1,6 +1,6 @@
 //! Grouped claims: INIT becomes RUNNING in one statement for a whole batch; what does not is looked at one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use posthaste_runtime::{Clock as _, SystemClock};
@@ -39,6 +39,10 @@ with taken as (
 select claim_token, attempt, version from taken";
 
 /// Why a claim changed nothing: an earlier try of it was committed, the record is stale, or there is no row.
+///
+/// The lock is what makes the answer true. The log is read before its transaction is visible to others, so a record can
+/// be here while its row still looks as it was before (RETRYING, say): `for share` waits for whoever changes the row and
+/// reads what they leave.
 const SELECT_CLAIMED: &str = "-- select_claimed
 select claim.token, task.state = 'RUNNING' and task.run = claim.run and task.claim_token = claim.token,
     task.attempt, task.version, task.started_at,
@@ -46,9 +50,14 @@ select claim.token, task.state = 'RUNNING' and task.run = claim.run and task.cla
         select from posthaste.task_history entry
         where entry.task_id = task.id and entry.task_id = any($1) and entry.task_id between $4 and $5 and entry.run = task.run
             and entry.attempt = task.attempt and entry.note = 'takeover'
-    )
+    ),
+    task.state in ('INIT', 'RUNNING') and task.run = claim.run
 from unnest($1::uuid[], $2::integer[], $3::uuid[]) as claim (id, run, token)
-join posthaste.tasks task on task.id = claim.id and task.id = any($1) and task.id between $4 and $5";
+join posthaste.tasks task on task.id = claim.id and task.id = any($1) and task.id between $4 and $5
+for share of task";
+
+/// Times a batch is claimed again when a row has become claimable while it was looked at.
+const ROUND_COUNT_MAX: usize = 4;
 
 pub(crate) struct ClaimWrite;
 
@@ -96,10 +105,12 @@ impl Write for ClaimWrite {
             statements,
             now,
         };
-        batch.claim(claims, &mut outcomes).await?;
-        let left: Vec<&Claim> = left(claims, &outcomes);
-        if !left.is_empty() {
-            batch.take_over(&left, &mut outcomes).await?;
+        for _ in 0..ROUND_COUNT_MAX {
+            let waiting = left(claims, &outcomes);
+            if waiting.is_empty() {
+                break;
+            }
+            batch.round(&waiting, &mut outcomes).await?;
         }
         Ok(claims
             .iter()
@@ -130,20 +141,22 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn claim(&self, claims: &[&Claim], outcomes: &mut Outcomes) -> Result<(), Error> {
+    /// Claims what can be, takes over what must be, and says why the rest cannot. What has neither an outcome nor a
+    /// missing row afterwards has become claimable meanwhile.
+    async fn round(&self, claims: &[&Claim], outcomes: &mut Outcomes) -> Result<(), Error> {
         self.grant(&self.statements.claim, "claim", claims, false, outcomes)
-            .await
-    }
-
-    async fn take_over(&self, claims: &[&Claim], outcomes: &mut Outcomes) -> Result<(), Error> {
-        self.grant(&self.statements.take_over, "take_over", claims, true, outcomes)
             .await?;
-        let left = left(claims, outcomes);
-        if left.is_empty() {
-            Ok(())
-        } else {
-            self.explain(&left, outcomes).await
+        let running = left(claims, outcomes);
+        if running.is_empty() {
+            return Ok(());
         }
+        self.grant(&self.statements.take_over, "take_over", &running, true, outcomes)
+            .await?;
+        let unclear = left(&running, outcomes);
+        if unclear.is_empty() {
+            return Ok(());
+        }
+        self.explain(&unclear, outcomes).await
     }
 
     async fn grant(
@@ -180,24 +193,31 @@ impl Batch<'_> {
         let runs = column(claims, |claim| claim.run);
         let tokens = column(claims, token);
         let params: [&(dyn ToSql + Sync); 5] = [&ids, &runs, &tokens, &lowest, &highest];
+        let mut found = HashSet::with_capacity(claims.len());
         for row in self
             .client
             .query(&self.statements.select_claimed, &params)
             .await
             .map_err(error)?
         {
+            let claimed: Uuid = row.try_get(0).map_err(error)?;
+            found.insert(claimed);
             let ours: Option<bool> = row.try_get(1).map_err(error)?;
-            let outcome = if ours == Some(true) {
-                Claimed::Granted {
+            let claimable: bool = row.try_get(6).map_err(error)?;
+            if ours == Some(true) {
+                let granted = Claimed::Granted {
                     attempt: row.try_get(2).map_err(error)?,
                     version: row.try_get(3).map_err(error)?,
                     started_at: row.try_get(4).map_err(error)?,
                     takeover: row.try_get(5).map_err(error)?,
-                }
-            } else {
-                Claimed::Gone
-            };
-            outcomes.insert(row.try_get(0).map_err(error)?, outcome);
+                };
+                outcomes.insert(claimed, granted);
+            } else if !claimable {
+                outcomes.insert(claimed, Claimed::Gone);
+            }
+        }
+        for claim in claims.iter().filter(|claim| !found.contains(&token(claim))) {
+            outcomes.insert(token(claim), Claimed::Missing);
         }
         Ok(())
     }
