@@ -94,7 +94,9 @@ fn show_config(settings: &Settings) -> anyhow::Result<Outcome> {
 }
 
 async fn health(target: &Target) -> anyhow::Result<Outcome> {
-    let is_ready = Client::new(&target.url)?.is_ready().await?;
+    // Probes are often told the whole address.
+    let url = target.url.strip_suffix("/readyz").unwrap_or(&target.url);
+    let is_ready = Client::new(url)?.is_ready().await?;
     output::line(if is_ready { "ready" } else { "not ready" })?;
     Ok(if is_ready {
         Outcome::Done

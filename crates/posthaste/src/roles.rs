@@ -125,7 +125,8 @@ impl Process {
                 let service = posthaste_delivery::Service::start(config.delivery.clone(), deps, stopper)?;
                 self.routes.push(service.routes());
                 self.dependencies.delivery = Some(service.readiness());
-                self.running.spawn(async move { Ok(service.run().await?) });
+                self.running
+                    .spawn(async move { Ok(Box::pin(service.run()).await?) });
             }
             Role::Scheduler => {
                 let parts = posthaste_scheduler::Parts { store, clock };

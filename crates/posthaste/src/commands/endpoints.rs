@@ -32,7 +32,8 @@ pub(crate) enum Endpoints {
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// Where events are posted
-    url: String,
+    #[arg(value_name = "URL")]
+    address: String,
     /// Kinds of event; may be repeated; none means the final ones
     #[arg(long = "event", value_name = "KIND", value_delimiter = ',')]
     events: Vec<EventKind>,
@@ -74,7 +75,7 @@ impl Endpoints {
 impl Add {
     async fn run(self, client: &Client, target: &Target) -> anyhow::Result<()> {
         let new = NewEndpoint {
-            url: self.url,
+            url: self.address,
             events: self.events,
             channels: self.channels,
             types: self.types,

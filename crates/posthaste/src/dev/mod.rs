@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use posthaste_client::Client;
+use posthaste_http::Listener;
 use posthaste_runtime::Stopper;
 use posthaste_runtime::config::Loaded;
 use posthaste_runtime::telemetry::{self, Metrics};
@@ -76,13 +77,14 @@ The first run fetches Kafka and the registry once. It runs open, without keys, a
             return Ok(Outcome::Done);
         };
         let stack = stack?;
+        let places = self.places(&loaded, stack.as_ref());
         if let Some(stack) = &stack {
             config.database.url = posthaste_runtime::Secret::new(stack.database_url());
             config.kafka.bootstrap = stack.kafka_bootstrap().to_owned();
             config.registry.url = posthaste_runtime::Secret::new(stack.registry_url());
         }
         let result = self
-            .run_roles(&config, listener, metrics, &stopper, &screen, target)
+            .run_roles(&config, (listener, metrics), &stopper, &screen, &places, target)
             .await;
         if let Some(stack) = stack {
             screen.line("stopping Postgres, Kafka and the registry");
@@ -114,13 +116,29 @@ The first run fetches Kafka and the registry once. It runs open, without keys, a
         Ok(Some(Box::pin(Stack::start(options)).await?))
     }
 
+    /// Where the parts are that were started here; addresses that were given may carry passwords.
+    fn places(&self, loaded: &Loaded<Config>, stack: Option<&Stack>) -> Vec<(&'static str, String)> {
+        let Some(stack) = stack else { return Vec::new() };
+        let all = [
+            ("database.url", "Postgres", stack.database_tcp_url()),
+            ("kafka.bootstrap", "Kafka", stack.kafka_bootstrap()),
+            ("registry.url", "registry", stack.registry_url()),
+        ];
+        let started = all.into_iter().filter(|(key, ..)| !loaded.is_set(key));
+        let data = ("data", self.data_dir.display().to_string());
+        started
+            .map(|(_, name, place)| (name, place.to_owned()))
+            .chain([data])
+            .collect()
+    }
+
     async fn run_roles(
         &self,
         config: &Config,
-        listener: posthaste_http::Listener,
-        metrics: Metrics,
+        (listener, metrics): (Listener, Metrics),
         stopper: &Stopper,
         screen: &Screen,
+        places: &[(&str, String)],
         target: &Target,
     ) -> anyhow::Result<Outcome> {
         let parts = Parts::new(config, "dev")?;
@@ -133,7 +151,7 @@ The first run fetches Kafka and the registry once. It runs open, without keys, a
         let url = format!("http://{}", listener.local_addr());
         let process = Process::start("dev", &Role::ALL, config, parts, stopper)?;
         let running = tokio::spawn(Box::pin(process.run(listener, metrics, stopper.clone())));
-        screen.ready(&url, config);
+        screen.ready(&url, places);
 
         let mut outcome = Ok(Outcome::Done);
         if self.demo {

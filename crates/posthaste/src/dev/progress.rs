@@ -8,7 +8,6 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use posthaste_stack::{Progress, Step};
 
-use crate::config::Config;
 use crate::output;
 
 /// Standard error, with or without moving parts.
@@ -49,10 +48,16 @@ impl Screen {
     }
 
     /// What runs where, and something to try.
-    pub(crate) fn ready(&self, url: &str, config: &Config) {
+    pub(crate) fn ready(&self, url: &str, places: &[(&str, String)]) {
+        let places: String = places
+            .iter()
+            .map(|(name, place)| format!("  {name:9} {place}\n"))
+            .collect();
         self.line(&format!(
-            "\nPosthaste is ready at {url}\n  Kafka     {}\n  metrics   {url}/metrics\n\nTry:\n  curl -i {url}/v1/tasks -H 'content-type: application/json' \\\n       -d '{{\"type\":\"text.stats\",\"payload\":{{\"text\":\"to be or not to be\"}}}}'\n  curl -N '{url}/v1/events?cursor=earliest'\n",
-            config.kafka.bootstrap
+            "\nPosthaste is ready at {url}\n  metrics   {url}/metrics\n{places}\nTry:\n  \
+             curl -i {url}/v1/tasks -H 'content-type: application/json' \\\n       \
+             -d '{{\"type\":\"text.stats\",\"payload\":{{\"text\":\"to be or not to be\"}}}}'\n  \
+             curl -N '{url}/v1/events?cursor=earliest'\n"
         ));
     }
 
