@@ -142,12 +142,14 @@ impl EventStream {
             .retry_ms()
             .map_or(RECONNECT_WAIT, Duration::from_millis);
         loop {
+            // Before the first try too: a server that ends every stream at once is not to be hurried.
+            tokio::time::sleep(wait).await;
             match self.connect().await {
                 Ok(answer) => {
                     self.answer = answer;
                     return Ok(());
                 }
-                Err(error) if error.is_transient() => tokio::time::sleep(wait).await,
+                Err(error) if error.is_transient() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -157,8 +157,8 @@ impl Layers {
 
     fn set(&mut self, key: &str, text: String, source: Source) {
         let leaf = Node::Text(text, source.clone());
-        let node = key.rsplit('.').fold(leaf, |inner, part| {
-            Node::Table(BTreeMap::from([(part.to_owned(), inner)]), Some(source.clone()))
+        let node = parts(key).into_iter().rev().fold(leaf, |inner, part| {
+            Node::Table(BTreeMap::from([(part, inner)]), Some(source.clone()))
         });
         self.0.merge(node);
     }
@@ -166,6 +166,21 @@ impl Layers {
     pub(super) fn into_root(self) -> Node {
         self.0
     }
+}
+
+/// The parts of a dotted key, which may be quoted as in TOML: `worker.types."invoice.render".url`.
+fn parts(key: &str) -> Vec<String> {
+    let Ok(mut table) = toml::from_str::<toml::Table>(&format!("{key} = 0")) else {
+        return key.split('.').map(str::to_owned).collect();
+    };
+    let mut parts = Vec::new();
+    while let Some((part, value)) = std::mem::take(&mut table).into_iter().next() {
+        parts.push(part);
+        if let toml::Value::Table(inner) = value {
+            table = inner;
+        }
+    }
+    parts
 }
 
 /// A file that is being turned into nodes.

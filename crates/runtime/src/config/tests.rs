@@ -121,6 +121,20 @@ fn texts_of_the_environment_become_what_the_key_wants() {
 }
 
 #[test]
+fn a_flag_names_a_key_as_toml_does() {
+    let load = |key: &str| {
+        Layers::new()
+            .flag("--set", key, "u")
+            .load::<Config>()
+            .unwrap()
+            .value
+    };
+    assert_eq!(load("types.\"a.b\".url").types["a.b"].url, "u");
+    assert_eq!(load("types.a.url").types["a"].url, "u");
+    assert!(error_of(Layers::new().flag("--set", "a b.c", "u")).contains("`a b`"));
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     let layers = Layers::new()
         .toml("f.toml", "\n[store]\non = true\npool_sise = 3\n")
