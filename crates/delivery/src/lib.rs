@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![expect(
+    clippy::result_large_err,
+    reason = "a problem document is the outcome of a refused request, not of a hot path"
+)]
 
 mod cursor;
 mod decoder;

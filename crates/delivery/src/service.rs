@@ -16,7 +16,6 @@ use crate::options::Options;
 use crate::routes::routes;
 use crate::stream::context::Context;
 use crate::stream::hub::Hub;
-use crate::stream::log::WindowBounds;
 use crate::stream::reader::Reader;
 use crate::stream::topic::Topic;
 use crate::webhook::api::Api;
@@ -57,33 +56,12 @@ impl Service {
     /// # Errors
     /// Options that one of the clients refuses.
     pub fn start(options: Options, deps: Deps, stopper: Stopper) -> Result<Self, Error> {
-        Self::start_with(options, deps, WindowBounds::default(), stopper)
-    }
-
-    fn start_with(
-        options: Options,
-        deps: Deps,
-        window: WindowBounds,
-        stopper: Stopper,
-    ) -> Result<Self, Error> {
+        let decoder = Decoder::new(deps.registry.clone());
+        let (context, reader) = streams(&options, &deps, decoder.clone(), &stopper)?;
         let Deps {
-            store,
-            kafka,
-            registry,
-            clock,
+            store, kafka, clock, ..
         } = deps;
         let policy = options.policy();
-        let decoder = Decoder::new(registry);
-        let hub = Arc::new(Hub::new(window));
-        let topic = Arc::new(Topic::new(kafka.clone(), decoder.clone())?);
-        let context = Context::new(
-            Arc::clone(&hub),
-            Arc::clone(&topic),
-            store.clone(),
-            stopper.clone(),
-        );
-        let reader = Reader::new(hub, topic, Arc::clone(&clock), window, stopper.clone());
-
         let directories = Arc::new(Directories::new(store.clone()));
         // Outlives the deliveries, whose outcomes it writes.
         let writes_stopper = Stopper::new();
@@ -129,7 +107,6 @@ impl Service {
             policy,
             clock,
         });
-        let context = Arc::new(context);
         Ok(Self {
             context,
             api,
@@ -169,23 +146,43 @@ impl Service {
             ..
         } = self;
         let webhooks = async {
-            let outcome = if directories.load(&stopper).await {
-                let (consumed, (), ()) = tokio::join!(
-                    post_webhooks(consumer, dispatcher, &stopper),
-                    directories.run(&stopper),
-                    stopper.stopped(),
-                );
-                consumed
-            } else {
-                Ok(())
-            };
+            if directories.load(&stopper).await {
+                let posting = post_webhooks(consumer, dispatcher, &stopper);
+                tokio::try_join!(posting, endless(directories.run(&stopper)))?;
+            }
             writes_stopper.stop();
             writes.drain().await;
-            outcome
+            Ok(())
         };
-        let (outcome, ()) = tokio::join!(webhooks, reader.run());
-        outcome
+        // These live as long as the process; on the heap they burden nobody's stack.
+        let (webhooks, reading) = (Box::pin(webhooks), Box::pin(endless(reader.run())));
+        tokio::try_join!(webhooks, reading).map(drop)
     }
+}
+
+fn streams(
+    options: &Options,
+    deps: &Deps,
+    decoder: Decoder,
+    stopper: &Stopper,
+) -> Result<(Arc<Context>, Reader), Error> {
+    let window = options.window();
+    let hub = Arc::new(Hub::new(window));
+    let topic = Arc::new(Topic::new(deps.kafka.clone(), decoder)?);
+    let context = Context::new(
+        Arc::clone(&hub),
+        Arc::clone(&topic),
+        deps.store.clone(),
+        stopper.clone(),
+    );
+    let reader = Reader::new(hub, topic, Arc::clone(&deps.clock), window, stopper.clone());
+    Ok((Arc::new(context), reader))
+}
+
+/// A part that ends when it is stopped and never fails.
+async fn endless(part: impl Future<Output = ()>) -> Result<(), Error> {
+    part.await;
+    Ok(())
 }
 
 /// Reads and posts. On a stop no further event is read, what is under way ends, and the offsets that this settles are
@@ -195,10 +192,10 @@ async fn post_webhooks(
     dispatcher: Dispatcher,
     stopper: &Stopper,
 ) -> Result<(), Error> {
-    let (membership, ()) = tokio::join!(consumer.run(), dispatcher.run(stopper.clone()));
-    if let Some(membership) = membership? {
-        consumer.settle_last(&membership);
-        membership.close().await;
+    let reading = async { Ok(consumer.run().await?) };
+    let (member, ()) = tokio::try_join!(reading, endless(dispatcher.run(stopper.clone())))?;
+    if let Some(member) = member {
+        consumer.leave(member).await;
     }
     Ok(())
 }

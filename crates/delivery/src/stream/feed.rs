@@ -167,15 +167,7 @@ impl Feed {
     /// Compares the position with what Kafka keeps, and tells the client where the two do not fit.
     async fn repair(&mut self) -> Result<(), Error> {
         let extent = self.context.topic.extent().await?;
-        let mut is_reset = false;
-        for partition in 0..i32::try_from(extent.end.partition_count()).unwrap_or(i32::MAX) {
-            let oldest = extent.oldest.next_offset(partition);
-            let kept = oldest..=extent.end.next_offset(partition);
-            if !kept.contains(&self.position.next_offset(partition)) {
-                self.position.set(partition, oldest);
-                is_reset = true;
-            }
-        }
+        let is_reset = extent.clamp(&mut self.position);
         if is_reset && !self.from_oldest {
             self.push_reset(&extent.oldest);
         }

@@ -88,6 +88,9 @@ impl Hub {
     pub(crate) fn append(&self, entries: Vec<Entry>, tip: &Cursor) {
         let mut state = self.state.write();
         let State { log, waiters } = &mut *state;
+        if !entries.is_empty() {
+            waiters.all.iter().for_each(|waiter| waiter.mark(log.end()));
+        }
         for entry in entries {
             let entry = Arc::new(entry);
             let place = log.append(Arc::clone(&entry));
@@ -125,11 +128,17 @@ impl Hub {
         Ok(subscription)
     }
 
-    /// Subscribes to what comes from now on.
-    pub(crate) fn subscribe_at_tip(self: &Arc<Self>, filter: Arc<Filter>) -> Subscription {
+    /// Subscribes to everything that is in the window and what comes; for those who tell by themselves what they know
+    /// already. It matters to whoever reads the record too: the log tells of a commit a moment before a query sees it, so
+    /// an event may have been read here that the record does not show yet.
+    pub(crate) fn subscribe_from_window(self: &Arc<Self>, filter: Arc<Filter>) -> Subscription {
         let mut state = self.state.write();
         let tip = state.log.tip().clone();
-        self.add(&mut state, tip, true, filter)
+        let subscription = self.add(&mut state, tip, true, filter);
+        if state.log.first() < state.log.end() {
+            subscription.waiter.mark(state.log.first());
+        }
+        subscription
     }
 
     fn add(
@@ -165,11 +174,11 @@ impl Waiter {
 }
 
 impl Waiters {
+    /// Marks those who wait for the entry's channel or task.
     fn mark(&self, entry: &Entry, place: u64) {
         let by_channel = entry.channel.as_ref().and_then(|name| self.by_channel.get(name));
         let by_task = self.by_task.get(&entry.task);
-        let lists = [Some(&self.all), by_channel, by_task];
-        for waiter in lists.into_iter().flatten().flatten() {
+        for waiter in [by_channel, by_task].into_iter().flatten().flatten() {
             waiter.mark(place);
         }
     }

@@ -8,6 +8,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::stream::sample::{entry, event};
 
+const MANY: WindowBounds = WindowBounds {
+    event_count: 1000,
+    bytes: usize::MAX,
+};
 const PARTITION_COUNT: usize = 3;
 const CHANNELS: [Option<&str>; 3] = [Some("a"), Some("b"), None];
 
@@ -209,7 +213,7 @@ fn is_woken(subscription: &Subscription) -> bool {
 
 #[test]
 fn only_those_are_woken_for_whom_an_entry_may_be() {
-    let hub = Arc::new(Hub::new(WindowBounds::default()));
+    let hub = Arc::new(Hub::new(MANY));
     let subscribe = |filter: Arc<Filter>| hub.subscribe(Cursor::default(), filter).unwrap();
     let (all, a, b) = (
         subscribe(filter(&[])),
@@ -250,7 +254,7 @@ fn a_subscriber_that_falls_behind_the_window_is_told_and_one_that_wants_nothing_
 
 #[test]
 fn dropping_a_subscription_leaves_nothing_behind() {
-    let hub = Arc::new(Hub::new(WindowBounds::default()));
+    let hub = Arc::new(Hub::new(MANY));
     for channels in [&[][..], &[0], &[0, 1]] {
         drop(hub.subscribe(Cursor::default(), filter(channels)).unwrap());
     }

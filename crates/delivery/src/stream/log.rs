@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use posthaste_types::TaskId;
-use posthaste_types::limits::{WINDOW_BYTES_MAX, WINDOW_EVENT_COUNT_MAX};
 
 use crate::cursor::Cursor;
 use crate::stream::entry::Entry;
@@ -23,15 +22,6 @@ pub(crate) struct WindowBounds {
     pub(crate) event_count: usize,
     /// Bytes of entries; the newest is kept whatever its size.
     pub(crate) bytes: usize,
-}
-
-impl Default for WindowBounds {
-    fn default() -> Self {
-        Self {
-            event_count: WINDOW_EVENT_COUNT_MAX,
-            bytes: WINDOW_BYTES_MAX,
-        }
-    }
 }
 
 /// An entry and the places of the ones before it that share its channel and its task; 0 where there is none.

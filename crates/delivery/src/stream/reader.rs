@@ -11,7 +11,7 @@ use metrics::{Counter, Histogram};
 use posthaste_broker::{Error, Record, Tail, TailItem};
 use posthaste_runtime::{Backoff, Clock, Stopper, metric};
 use posthaste_schema::TaskEvent;
-use posthaste_types::limits::{HUB_QUEUED_BYTES_MAX, WINDOW_EVENT_COUNT_MAX};
+use posthaste_types::limits::HUB_QUEUED_BYTES_MAX;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::cursor::Cursor;
@@ -113,7 +113,7 @@ impl Reader {
     /// what they missed here.
     async fn begin(&mut self, partition_count: i32) -> Result<Cursor, Error> {
         let extent = self.topic.extent().await?;
-        let window = i64::try_from(self.bounds.event_count.min(WINDOW_EVENT_COUNT_MAX)).unwrap_or(i64::MAX);
+        let window = i64::try_from(self.bounds.event_count).unwrap_or(i64::MAX);
         let share = window / i64::from(partition_count.max(1));
         let start = |partition| {
             extent

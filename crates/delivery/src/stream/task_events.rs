@@ -66,7 +66,7 @@ pub(crate) async fn open(
         ..Filter::of_tenant(tenant.as_str())
     });
     // Before the record is read, so that no change falls between the two.
-    let subscription = context.hub.subscribe_at_tip(Arc::clone(&filter));
+    let subscription = context.hub.subscribe_from_window(Arc::clone(&filter));
     let state = context
         .store
         .task(tenant.as_str(), task)
@@ -154,7 +154,7 @@ impl TaskEvents {
     async fn look_again(&mut self) {
         let mut backoff = Backoff::dependency();
         loop {
-            self.subscription = self.context.hub.subscribe_at_tip(Arc::clone(&self.filter));
+            self.subscription = self.context.hub.subscribe_from_window(Arc::clone(&self.filter));
             match self.context.store.task(&self.filter.tenant, self.task).await {
                 Ok(Some(state)) => return self.push_state(state),
                 // Retention has taken it.

@@ -28,6 +28,23 @@ pub(crate) struct Extent {
     pub(crate) end: Cursor,
 }
 
+impl Extent {
+    /// Brings `position` back to what is kept: a partition that stands before the oldest record, or past the end, as
+    /// after the topic was made anew, is put at the oldest. Whether one was.
+    pub(crate) fn clamp(&self, position: &mut Cursor) -> bool {
+        let mut is_changed = false;
+        for partition in 0..i32::try_from(self.end.partition_count()).unwrap_or(i32::MAX) {
+            let oldest = self.oldest.next_offset(partition);
+            let kept = oldest..=self.end.next_offset(partition);
+            if !kept.contains(&position.next_offset(partition)) {
+                position.set(partition, oldest);
+                is_changed = true;
+            }
+        }
+        is_changed
+    }
+}
+
 impl Topic {
     /// Connects to nothing yet.
     ///
@@ -112,5 +129,30 @@ impl Topic {
     /// It does not.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         self.admin.ping().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_or_never_was_is_put_at_the_oldest_and_the_rest_stays() {
+        let extent = Extent {
+            oldest: Cursor::new(vec![10, 0, 5]),
+            end: Cursor::new(vec![20, 0, 9]),
+        };
+        for (position, expected, is_changed) in [
+            (vec![10, 0, 9], vec![10, 0, 9], false),
+            (vec![20, 0, 7], vec![20, 0, 7], false),
+            (vec![9, 0, 7], vec![10, 0, 7], true),
+            (vec![21, 1, 7], vec![10, 0, 7], true),
+            // From before the topic had a third partition, whose beginning is gone.
+            (vec![12], vec![12, 0, 5], true),
+        ] {
+            let mut clamped = Cursor::new(position);
+            assert_eq!(extent.clamp(&mut clamped), is_changed);
+            assert_eq!(clamped, Cursor::new(expected));
+        }
     }
 }

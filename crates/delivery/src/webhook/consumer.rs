@@ -33,6 +33,12 @@ pub(crate) struct Membership {
     pub(crate) session_timeout_ms: u32,
 }
 
+/// A membership whose events are read no more. The receiver is held, since the member leaves when it is dropped.
+pub(crate) struct Member {
+    consumer: GroupConsumer,
+    _events: mpsc::Receiver<GroupEvent>,
+}
+
 /// The loop's state.
 pub(crate) struct Consumer {
     membership: Membership,
@@ -80,9 +86,8 @@ impl Consumer {
         }
     }
 
-    /// Reads until stopped; joins again when it was thrown out. Returns the membership, to be closed when the last
-    /// deliveries have ended: see [`Self::settle_last`].
-    pub(crate) async fn run(&mut self) -> Result<Option<GroupConsumer>, Error> {
+    /// Reads until stopped; joins again when it was thrown out. Returns the membership, to be left by [`Self::leave`].
+    pub(crate) async fn run(&mut self) -> Result<Option<Member>, Error> {
         let mut backoff = Backoff::dependency();
         loop {
             let options = GroupConsumerOptions {
@@ -92,9 +97,12 @@ impl Consumer {
                 session_timeout_ms: self.membership.session_timeout_ms,
                 queued_bytes_max: HUB_QUEUED_BYTES_MAX,
             };
-            let (consumer, events) = GroupConsumer::start(&self.membership.kafka, options)?;
-            if self.read(&consumer, events).await {
-                return Ok(Some(consumer));
+            let (consumer, mut events) = GroupConsumer::start(&self.membership.kafka, options)?;
+            if self.read(&consumer, &mut events).await {
+                return Ok(Some(Member {
+                    consumer,
+                    _events: events,
+                }));
             }
             consumer.close().await;
             self.partitions.clear();
@@ -104,13 +112,15 @@ impl Consumer {
         }
     }
 
-    /// Stores the offsets of what was settled after reading ended; to be called when no delivery is under way.
-    pub(crate) fn settle_last(&mut self, consumer: &GroupConsumer) {
-        self.store_settled(consumer);
+    /// Leaves the group, with the offsets of what was settled after reading ended; to be called when no delivery is under
+    /// way any more.
+    pub(crate) async fn leave(&mut self, member: Member) {
+        self.store_settled(&member.consumer);
+        member.consumer.close().await;
     }
 
     /// `true` when stopped, `false` when the membership ended by itself.
-    async fn read(&mut self, consumer: &GroupConsumer, mut events: mpsc::Receiver<GroupEvent>) -> bool {
+    async fn read(&mut self, consumer: &GroupConsumer, events: &mut mpsc::Receiver<GroupEvent>) -> bool {
         let stopper = self.stopper.clone();
         loop {
             tokio::select! {

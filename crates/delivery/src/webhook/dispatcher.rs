@@ -217,7 +217,9 @@ impl Dispatcher {
         let bytes = job.delivery.body.len();
         self.tasks.spawn(async move {
             let is_durable = deliverer.put_off(job.delivery).await;
-            job.ack.filter(|_| is_durable).map(Ack::settle);
+            if is_durable {
+                job.ack.into_iter().for_each(Ack::settle);
+            }
             Event::PutOff { bytes }
         });
     }
@@ -255,7 +257,9 @@ impl Dispatcher {
         let (endpoint_id, bytes) = (job.target.endpoint.id, job.delivery.body.len());
         self.tasks.spawn(async move {
             let delivered = deliverer.deliver(&job.target, job.delivery).await;
-            job.ack.filter(|_| delivered.is_durable).map(Ack::settle);
+            if delivered.is_durable {
+                job.ack.into_iter().for_each(Ack::settle);
+            }
             Event::Delivered {
                 endpoint_id,
                 is_success: delivered.is_success,
