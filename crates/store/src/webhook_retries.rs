@@ -242,9 +242,12 @@ impl Write for OutcomeWrite {
     }
 }
 
+/// A delivery and when it is due.
+type Due<'a> = (&'a WebhookRetry, DateTime<Utc>);
+
 /// What is next for each delivery of a batch, each delivery once: a statement may not touch a row twice. An event that
 /// came twice may have two outcomes; to have succeeded counts for more, then the further attempt.
-fn nexts<'a>(items: &[&'a WebhookOutcome]) -> (Vec<(Uuid, Uuid)>, Vec<(&'a WebhookRetry, DateTime<Utc>)>) {
+fn nexts<'a>(items: &[&'a WebhookOutcome]) -> (Vec<(Uuid, Uuid)>, Vec<Due<'a>>) {
     let rank = |next: &WebhookNext| match next {
         WebhookNext::Settled { .. } => i32::MAX,
         WebhookNext::Retry { retry, .. } => retry.attempt_count,
