@@ -28,7 +28,10 @@ impl Maintenance {
                 }
                 Err(error) => {
                     if backoff.failure_count() == 0 {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "maintenance of the tables waits for the database");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "maintenance of the tables waits for the database"
+                        );
                     }
                     backoff.wait(stopper).await;
                 }
@@ -38,14 +41,31 @@ impl Maintenance {
 
     async fn round(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        let Options { days_ahead, retention_days, idempotency_hours, .. } = self.options;
+        let Options {
+            days_ahead,
+            retention_days,
+            idempotency_hours,
+            ..
+        } = self.options;
         let made = self.store.ensure_partitions(now, days_ahead).await?;
-        let keys = self.store.forget_idempotency_keys(now - TimeDelta::hours(idempotency_hours.into())).await?;
+        let keys = self
+            .store
+            .forget_idempotency_keys(now - TimeDelta::hours(idempotency_hours.into()))
+            .await?;
         let mut dropped = self.store.drop_published(now).await?;
-        dropped.extend(self.store.drop_expired(now, TimeDelta::days(retention_days.into())).await?);
+        dropped.extend(
+            self.store
+                .drop_expired(now, TimeDelta::days(retention_days.into()))
+                .await?,
+        );
         if made > 0 || keys > 0 || !dropped.is_empty() {
             let dropped = dropped.join(" ");
-            tracing::info!(partitions.made = made, partitions.dropped = dropped, idempotency_keys.forgotten = keys, "tables kept in order");
+            tracing::info!(
+                partitions.made = made,
+                partitions.dropped = dropped,
+                idempotency_keys.forgotten = keys,
+                "tables kept in order"
+            );
         }
         Ok(())
     }

@@ -21,7 +21,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { poll_ms: 200, maintenance_s: 3600, days_ahead: 2, retention_days: 30, idempotency_hours: 24 }
+        Self {
+            poll_ms: 200,
+            maintenance_s: 3600,
+            days_ahead: 2,
+            retention_days: 30,
+            idempotency_hours: 24,
+        }
     }
 }
 
@@ -51,7 +57,10 @@ impl Options {
         }
         // A key that outlives its task would name one that is gone.
         if self.retention_days == 0 || self.idempotency_hours > self.retention_days.saturating_mul(24) {
-            return wrong("retention_days", "1 or more, and not shorter than idempotency_hours");
+            return wrong(
+                "retention_days",
+                "1 or more, and not shorter than idempotency_hours",
+            );
         }
         Ok(())
     }
@@ -64,9 +73,20 @@ mod tests {
     #[test]
     fn defaults_are_valid_and_what_is_wrong_is_named() {
         Options::default().check().unwrap();
-        let error = Options { poll_ms: 0, ..Options::default() }.check().unwrap_err().to_string();
+        let error = Options {
+            poll_ms: 0,
+            ..Options::default()
+        }
+        .check()
+        .unwrap_err()
+        .to_string();
         assert!(error.starts_with("scheduler.poll_ms"), "{error}");
-        let error = Options { retention_days: 1, idempotency_hours: 25, ..Options::default() }.check();
+        let error = Options {
+            retention_days: 1,
+            idempotency_hours: 25,
+            ..Options::default()
+        }
+        .check();
         assert!(error.is_err());
     }
 }

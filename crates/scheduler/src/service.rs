@@ -33,12 +33,27 @@ impl Service {
     pub fn start(options: Options, parts: Parts, stopper: Stopper) -> Result<Self, Error> {
         options.check()?;
         let Parts { store, clock } = parts;
-        let timers = Timers::new(store.clone(), Arc::clone(&clock), Duration::from_millis(options.poll_ms));
-        Ok(Self { timers, maintenance: Maintenance { store, clock, options }, stopper })
+        let timers = Timers::new(
+            store.clone(),
+            Arc::clone(&clock),
+            Duration::from_millis(options.poll_ms),
+        );
+        Ok(Self {
+            timers,
+            maintenance: Maintenance {
+                store,
+                clock,
+                options,
+            },
+            stopper,
+        })
     }
 
     /// Works until stopped. What is in progress then is one transaction, which ends or never was.
     pub async fn run(self) {
-        tokio::join!(self.timers.run(&self.stopper), self.maintenance.run(&self.stopper));
+        tokio::join!(
+            self.timers.run(&self.stopper),
+            self.maintenance.run(&self.stopper)
+        );
     }
 }

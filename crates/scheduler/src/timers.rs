@@ -45,7 +45,10 @@ impl Timers {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_away, true) {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "timers wait for the database");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "timers wait for the database"
+                        );
                     }
                     backoff.wait(stopper).await;
                 }

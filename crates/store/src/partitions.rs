@@ -58,7 +58,10 @@ impl Store {
         }
         for table in ["task_history", "webhook_attempts"] {
             let ended = self.ended(ranged(table), now - retention).await?;
-            for range in ended.into_iter().filter(|range| !kept_days.contains(&range.start)) {
+            for range in ended
+                .into_iter()
+                .filter(|range| !kept_days.contains(&range.start))
+            {
                 if self.ask(DROP_PARTITION, &range.name).await? {
                     dropped.push(range.name);
                 }
@@ -74,11 +77,15 @@ impl Store {
     /// When the database does not answer; what was dropped until then is.
     pub async fn drop_published(&self, now: DateTime<Utc>) -> Result<Vec<String>, Error> {
         let client = self.client().await?;
-        let names = |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.get(0)).collect::<Vec<String>>();
+        let names =
+            |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.get(0)).collect::<Vec<String>>();
         let closed = names(query::rows(&client, SELECT_CLOSED, &[]).await?);
         for range in self.ended(ranged("outbox"), now - CLOSE_AFTER).await? {
             if !closed.contains(&range.name) && !self.ask(CLOSE_OUTBOX, &range.name).await? {
-                tracing::warn!(partition = range.name, "an open transaction keeps an outbox partition from being closed");
+                tracing::warn!(
+                    partition = range.name,
+                    "an open transaction keeps an outbox partition from being closed"
+                );
             }
         }
         let mut dropped = Vec::new();
@@ -114,18 +121,25 @@ impl Store {
             let start = start_of(ranged, &name)?;
             Some(Range { name, start })
         });
-        Ok(ranges.filter(|range| range.start + ranged.length() <= before).collect())
+        Ok(ranges
+            .filter(|range| range.start + ranged.length() <= before)
+            .collect())
     }
 
     /// Calls a function on a partition that answers whether it did what it is called.
     async fn ask(&self, sql: &'static str, name: &str) -> Result<bool, Error> {
         let client = self.client().await?;
-        Ok(query::row(&client, sql, &[&name]).await?.is_some_and(|row| row.get(0)))
+        Ok(query::row(&client, sql, &[&name])
+            .await?
+            .is_some_and(|row| row.get(0)))
     }
 }
 
 fn ranged(table: &str) -> &'static Ranged {
-    RANGED.iter().find(|ranged| ranged.table == table).expect("the callers name tables of the list")
+    RANGED
+        .iter()
+        .find(|ranged| ranged.table == table)
+        .expect("the callers name tables of the list")
 }
 
 /// When a partition begins, by its name; none for the default partition and for what somebody else made.
@@ -133,7 +147,9 @@ fn start_of(ranged: &Ranged, name: &str) -> Option<DateTime<Utc>> {
     let digits = name.strip_prefix(ranged.table)?.strip_prefix('_')?;
     let number = |range: std::ops::Range<usize>| digits.get(range)?.parse::<u32>().ok();
     let date = NaiveDate::from_ymd_opt(i32::try_from(number(0..4)?).ok()?, number(4..6)?, number(6..8)?)?;
-    let start = date.and_hms_opt(number(8..10).unwrap_or_default(), 0, 0)?.and_utc();
+    let start = date
+        .and_hms_opt(number(8..10).unwrap_or_default(), 0, 0)?
+        .and_utc();
     (ranged.name(start) == name).then_some(start)
 }
 
@@ -147,7 +163,11 @@ mod tests {
             let start = "2026-11-24T00:00:00Z".parse().unwrap();
             assert_eq!(start_of(ranged, &ranged.name(start)), Some(start));
             for name in ["default", "20261340", "2026", "202611240", "20261124x", ""] {
-                assert_eq!(start_of(ranged, &format!("{}_{name}", ranged.table)), None, "{name}");
+                assert_eq!(
+                    start_of(ranged, &format!("{}_{name}", ranged.table)),
+                    None,
+                    "{name}"
+                );
             }
         }
     }

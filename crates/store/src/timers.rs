@@ -28,25 +28,28 @@ const PUT_TIMER_BACK: &str = "-- put_timer_back
     insert into posthaste.timers (task_id, kind, due_at) values ($1, 'due', $2)
     on conflict (task_id, kind) do nothing";
 
-// In the order of ids, so that two of these never wait for each other.
+// In the order of ids, so that two of these never wait for each other. The bounds of `id` let the executor open only the
+// partitions that hold them, here and below.
 const LOCK_TASKS: &str = concat!(
     "-- lock_tasks\nselect ",
     task_columns!(),
-    " from posthaste.tasks t where t.id = any($1) order by t.id for update"
+    " from posthaste.tasks t where t.id = any($1) and t.id between $2 and $3 order by t.id for update"
 );
 
 const MAKE_READY: &str = "-- make_ready
-    update posthaste.tasks set state = 'INIT', version = version + 1 where id = any($1)";
+    update posthaste.tasks set state = 'INIT', version = version + 1
+    where id = any($1) and id between $2 and $3";
 
 const EXPIRE: &str = "-- expire
-    update posthaste.tasks set state = 'EXPIRED', version = version + 1, finished_at = $2 where id = any($1)";
+    update posthaste.tasks set state = 'EXPIRED', version = version + 1, finished_at = $4
+    where id = any($1) and id between $2 and $3";
 
 const ADD_OUTBOX_ROWS: &str = "-- add_outbox_rows
     insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
     select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])";
 
 /// How long a task waits whose queue has no schema: somebody has to run `posthaste migrate`.
-const UNKNOWN_QUEUE_WAIT: TimeDelta = TimeDelta::minutes(1);
+const UNKNOWN_QUEUE_WAIT: TimeDelta = TimeDelta::seconds(10);
 
 /// What one round of timers did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,12 +98,16 @@ impl Store {
         }
         let mut ids: Vec<Uuid> = due_ids.keys().copied().collect();
         ids.sort_unstable();
-        let mut fired =
-            Fired { timer_count: timers.len(), is_full: timers.len() == TIMER_COUNT_MAX, ..Fired::default() };
+        let mut fired = Fired {
+            timer_count: timers.len(),
+            is_full: timers.len() == TIMER_COUNT_MAX,
+            ..Fired::default()
+        };
         // In chunks, as each task may bring a payload of a megabyte.
         for ids in ids.chunks(TIMER_CHUNK_TASK_COUNT_MAX) {
             let is_due = |task: &Task| due_ids.get(&task.id.uuid()).copied().unwrap_or_default();
-            self.move_tasks(&transaction, ids, is_due, now, &mut fired).await?;
+            self.move_tasks(&transaction, ids, is_due, now, &mut fired)
+                .await?;
         }
         transaction.commit().await.map_err(error)?;
         Ok(fired)
@@ -112,7 +119,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_timer(&self) -> Result<Option<DateTime<Utc>>, Error> {
         let client = self.client().await?;
-        Ok(query::row(&client, NEXT_TIMER, &[]).await?.and_then(|row| row.get(0)))
+        Ok(query::row(&client, NEXT_TIMER, &[])
+            .await?
+            .and_then(|row| row.get(0)))
     }
 
     /// Expires a task whose deadline has passed by `now`, unless it runs or is final. Returns whether it did.
@@ -124,12 +133,13 @@ impl Store {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(error)?;
         let mut fired = Fired::default();
-        self.move_tasks(&transaction, &[id.uuid()], |_| false, now, &mut fired).await?;
+        self.move_tasks(&transaction, &[id.uuid()], |_| false, now, &mut fired)
+            .await?;
         transaction.commit().await.map_err(error)?;
         Ok(fired.expired_count > 0)
     }
 
-    /// Moves each of these tasks as far as its state and the time allow: past its deadline it expires, and one that is
+    /// Moves each of these tasks, whose ids ascend, as far as its state and the time allow: past its deadline it expires, and one that is
     /// due becomes ready. The others stay as they are.
     async fn move_tasks(
         &self,
@@ -141,7 +151,8 @@ impl Store {
     ) -> Result<(), Error> {
         let mut outbox = OutboxRows::default();
         let (mut ready, mut expired) = (Vec::new(), Vec::new());
-        for row in query::rows(transaction, LOCK_TASKS, &[&ids]).await? {
+        let (lowest, highest) = (ids.first(), ids.last());
+        for row in query::rows(transaction, LOCK_TASKS, &[&ids, &lowest, &highest]).await? {
             let mut task = task_of_row(&row)?;
             let is_late = task.deadline.is_some_and(|deadline| deadline <= now);
             if is_late && let Ok(state) = task.state.apply(Event::Expire) {
@@ -163,10 +174,10 @@ impl Store {
             }
         }
         if !ready.is_empty() {
-            query::execute(transaction, MAKE_READY, &[&ready]).await?;
+            query::execute(transaction, MAKE_READY, &[&ready, &lowest, &highest]).await?;
         }
         if !expired.is_empty() {
-            query::execute(transaction, EXPIRE, &[&expired, &now]).await?;
+            query::execute(transaction, EXPIRE, &[&expired, &lowest, &highest, &now]).await?;
         }
         fired.ready_count += ready.len();
         fired.expired_count += expired.len();
@@ -178,7 +189,7 @@ impl Store {
         match self.schema_id(topic).await {
             Ok(id) => Ok(Some(id)),
             Err(error) if error.kind() == ErrorKind::Setup => {
-                tracing::warn!(%error, "a task that is due cannot be published; it is looked at again in a minute");
+                tracing::warn!(%error, "a task that is due cannot be published; it is looked at again in 10 s");
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -209,7 +220,8 @@ impl OutboxRows {
     fn add_request(&mut self, task: &Task, topic: String, schema_id: SchemaId) {
         self.ids.push(posthaste_runtime::ids::event_id().uuid());
         self.topics.push(topic);
-        self.keys.push(task.key.clone().unwrap_or_else(|| task.id.to_string()));
+        self.keys
+            .push(task.key.clone().unwrap_or_else(|| task.id.to_string()));
         self.kinds.push(task.task_type.clone());
         self.add_rest(task, TaskRequested::encode_task(task, schema_id));
     }
@@ -224,15 +236,19 @@ impl OutboxRows {
         if self.ids.is_empty() {
             return Ok(());
         }
-        query::execute(transaction, ADD_OUTBOX_ROWS, &[
-            &self.ids,
-            &self.topics,
-            &self.keys,
-            &self.kinds,
-            &self.payloads,
-            &self.tenants,
-            &self.traceparents,
-        ])
+        query::execute(
+            transaction,
+            ADD_OUTBOX_ROWS,
+            &[
+                &self.ids,
+                &self.topics,
+                &self.keys,
+                &self.kinds,
+                &self.payloads,
+                &self.tenants,
+                &self.traceparents,
+            ],
+        )
         .await?;
         Ok(())
     }

@@ -32,7 +32,10 @@ impl Handler for Greeting {
             return Err(HandlerError::never("nobody", "a greeting needs a name"));
         }
         // The answer is any JSON. `?` turns other errors into ones that are retried as the policy says.
-        Ok(JsonText::of(&BTreeMap::from([("greeting", format!("Hello, {}!", guest.name))]))?)
+        Ok(JsonText::of(&BTreeMap::from([(
+            "greeting",
+            format!("Hello, {}!", guest.name),
+        )]))?)
     }
 }
 

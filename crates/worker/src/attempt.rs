@@ -9,9 +9,9 @@ use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use metrics::{Counter, Gauge, Histogram};
 use posthaste_runtime::{Backoff, Clock, Stopper, metric};
-use posthaste_schema::{TaskEvent, TaskRequested};
+use posthaste_schema::TaskRequested;
 use posthaste_store::{Claim, Claimed, Completed, Completion, ErrorKind, Store, WorkerWrites};
-use posthaste_types::{ClaimToken, EventKind, RetryPolicy, TaskError, TaskId, TaskState};
+use posthaste_types::{ClaimToken, RetryPolicy, TaskId};
 use tokio::time::{Instant, sleep};
 
 use crate::handlers::{ServedType, ServedTypes};
@@ -81,14 +81,27 @@ impl Attempts {
             return self.expire(task.task_id).await;
         }
         let token = posthaste_runtime::ids::claim_token();
-        let Some(claimed) = self.claim(&task, token).await else { return Dealt::Not };
+        let Some(claimed) = self.claim(&task, token).await else {
+            return Dealt::Not;
+        };
         let facts = match claimed {
-            Claimed::Granted { attempt, version, started_at, takeover } => {
+            Claimed::Granted {
+                attempt,
+                version,
+                started_at,
+                takeover,
+            } => {
                 self.meters.claimed.increment(1);
                 if attempt == 1 && !takeover {
-                    self.meters.queue_seconds.record(seconds(started_at - task.created_at));
+                    self.meters
+                        .queue_seconds
+                        .record(seconds(started_at - task.created_at));
                 }
-                AttemptFacts { number: attempt, version, started_at }
+                AttemptFacts {
+                    number: attempt,
+                    version,
+                    started_at,
+                }
             }
             Claimed::Gone => return Dealt::With,
             Claimed::Missing => {
@@ -105,15 +118,32 @@ impl Attempts {
         let attempt = Attempt::new(task, facts.number, self.stopper.clone());
         if u32::try_from(facts.number).is_ok_and(|number| number > policy.max_attempts) {
             // Only a worker that died without an answer gets here: an answer would have been the last one.
-            let message = format!("{} attempts ended with the loss of their worker", policy.max_attempts);
+            let message = format!(
+                "{} attempts ended with the loss of their worker",
+                policy.max_attempts
+            );
             let answer = Err(HandlerError::never("attempts_exhausted", message));
-            let last = AttemptFacts { version: facts.version + 1, ..facts };
+            let last = AttemptFacts {
+                version: facts.version + 1,
+                ..facts
+            };
             return self.end(attempt, answer, &policy, token, last).await;
         }
         let Some(handler) = &served.handler else {
             let message = format!("no handler here serves the type `{}`", attempt.task().task_type);
-            let last = AttemptFacts { version: facts.version + 1, ..facts };
-            return self.end(attempt, Err(HandlerError::retryable("no_handler", message)), &policy, token, last).await;
+            let last = AttemptFacts {
+                version: facts.version + 1,
+                ..facts
+            };
+            return self
+                .end(
+                    attempt,
+                    Err(HandlerError::retryable("no_handler", message)),
+                    &policy,
+                    token,
+                    last,
+                )
+                .await;
         };
         let (run, last) = self.handle(&**handler, served, &attempt, token, facts).await;
         match run {
@@ -201,7 +231,14 @@ impl Attempts {
         };
         let (task, progress) = attempt.into_parts();
         let (event, retry_at) = outcome.into_event(task, progress, facts, now);
-        match self.complete(Completion { token, event, retry_at }).await {
+        match self
+            .complete(Completion {
+                token,
+                event,
+                retry_at,
+            })
+            .await
+        {
             Some(Completed::Stored) => counter.increment(1),
             Some(Completed::Stale) => self.meters.stale.increment(1),
             None => return Dealt::Not,
@@ -213,21 +250,26 @@ impl Attempts {
 /// The writes. The grouped ones wait for the database themselves and give up only when the process stops.
 impl Attempts {
     async fn claim(&self, task: &TaskRequested, token: ClaimToken) -> Option<Claimed> {
-        let claim = Claim { task_id: task.task_id, run: task.run, token, worker: Arc::clone(&self.worker) };
-        self.writes.claim(claim).await.map_err(|error| given_up(task.task_id, &error)).ok()
+        let claim = Claim {
+            task_id: task.task_id,
+            run: task.run,
+            token,
+            worker: Arc::clone(&self.worker),
+        };
+        self.writes
+            .claim(claim)
+            .await
+            .map_err(|error| given_up(task.task_id, &error))
+            .ok()
     }
 
-    /// Stores a completion. One that the record refuses for what is in it becomes a failure that says so.
     async fn complete(&self, completion: Completion) -> Option<Completed> {
         let id = completion.event.task_id;
-        let refused = refused(&completion);
-        let error = match self.writes.complete(completion).await {
-            Ok(completed) => return Some(completed),
-            Err(error) if error.kind() == ErrorKind::Unavailable => return None,
-            Err(error) => error,
-        };
-        tracing::warn!(task.id = %id, error = &error as &dyn std::error::Error, "an attempt's end was refused by the record");
-        self.writes.complete(refused).await.map_err(|error| given_up(id, &error)).ok()
+        self.writes
+            .complete(completion)
+            .await
+            .map_err(|error| given_up(id, &error))
+            .ok()
     }
 
     async fn expire(&self, id: TaskId) -> Dealt {
@@ -246,7 +288,8 @@ impl Attempts {
     }
 }
 
-/// The record stays uncommitted, so the task comes again with the partition's next owner.
+/// The process stops, or the database refuses a value, which nothing that is JSON should make it do. The record stays
+/// uncommitted, so the task comes again with the partition's next owner.
 fn given_up(id: TaskId, error: &posthaste_store::Error) {
     if error.kind() != ErrorKind::Unavailable {
         tracing::error!(task.id = %id, error = error as &dyn std::error::Error, "an attempt could not be stored; its task is held back until a restart");
@@ -254,42 +297,24 @@ fn given_up(id: TaskId, error: &posthaste_store::Error) {
 }
 
 fn timeout(task: &TaskRequested, served: &ServedType) -> Duration {
-    task.timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map_or(served.timeout, Duration::from_millis)
+    task.timeout_ms
+        .and_then(|ms| u64::try_from(ms).ok())
+        .map_or(served.timeout, Duration::from_millis)
 }
 
 fn timed_out(timeout: Duration) -> HandlerError {
-    HandlerError::retryable("timed_out", format!("the handler took longer than {} s", timeout.as_secs_f64()))
+    HandlerError::retryable(
+        "timed_out",
+        format!("the handler took longer than {} s", timeout.as_secs_f64()),
+    )
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> HandlerError {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     HandlerError::retryable("panicked", text.unwrap_or("the handler panicked"))
-}
-
-/// The end to store when the database does not take what the handler said.
-fn refused(completion: &Completion) -> Completion {
-    let Completion { token, event, .. } = completion;
-    let error = TaskError::new("result_refused", "what the handler said cannot be stored as JSON", false);
-    let event = TaskEvent {
-        event_id: event.event_id,
-        kind: EventKind::Failed,
-        timestamp: event.timestamp,
-        task_id: event.task_id,
-        tenant: event.tenant.clone(),
-        task_type: event.task_type.clone(),
-        queue: event.queue.clone(),
-        key: event.key.clone(),
-        channel: event.channel.clone(),
-        state: TaskState::Failed,
-        tags: event.tags.clone(),
-        progress: None,
-        result: None,
-        error: Some(error),
-        finished_at: Some(event.timestamp),
-        traceparent: event.traceparent.clone(),
-        ..*event
-    };
-    Completion { token: *token, event, retry_at: None }
 }
 
 fn seconds(span: TimeDelta) -> f64 {

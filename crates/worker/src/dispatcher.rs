@@ -32,10 +32,20 @@ struct Job {
 
 /// What a job of the process has come to.
 enum Ended {
-    Attempt { place: Place, lane: Lane, dealt: Dealt },
-    Buried { place: Place, is_done: bool },
+    Attempt {
+        place: Place,
+        lane: Lane,
+        dealt: Dealt,
+    },
+    Buried {
+        place: Place,
+        is_done: bool,
+    },
     /// A schema was looked up; `refused` says why there is none.
-    Learned { id: SchemaId, refused: Option<String> },
+    Learned {
+        id: SchemaId,
+        refused: Option<String>,
+    },
 }
 
 /// Why the dispatcher ended.
@@ -131,7 +141,11 @@ impl Dispatcher {
     /// What follows every event.
     fn turn(&mut self) -> ControlFlow<()> {
         if self.is_stopping {
-            return if self.jobs.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            return if self.jobs.is_empty() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            };
         }
         while self.running_count < self.handler_count_max
             && let Some(waiting) = self.queue.pop()
@@ -145,7 +159,11 @@ impl Dispatcher {
     }
 
     fn start(&mut self, waiting: Waiting<Job>) {
-        let Waiting { lane, item: Job { place, task }, .. } = waiting;
+        let Waiting {
+            lane,
+            item: Job { place, task },
+            ..
+        } = waiting;
         self.partitions.begin(place);
         self.running_count += 1;
         let attempts = Arc::clone(&self.attempts);
@@ -189,7 +207,11 @@ impl Dispatcher {
                     Some(key) => Lane::Key(Arc::new((task.tenant.clone(), key.clone()))),
                     None => Lane::Task(task.task_id),
                 };
-                self.queue.push(Waiting { lane, priority: task.priority, item: Job { place, task } });
+                self.queue.push(Waiting {
+                    lane,
+                    priority: task.priority,
+                    item: Job { place, task },
+                });
             }
             Intake::UnknownSchema(id) => {
                 let topic = Arc::clone(&record.topic);
@@ -203,14 +225,24 @@ impl Dispatcher {
     fn learn(&mut self, id: SchemaId, topic: &Arc<str>) {
         if self.learning.insert(id) {
             let (reader, topic) = (self.reader.clone(), Arc::clone(topic));
-            self.jobs.spawn(async move { Ended::Learned { id, refused: reader.learn(id, &topic).await } });
+            self.jobs.spawn(async move {
+                Ended::Learned {
+                    id,
+                    refused: reader.learn(id, &topic).await,
+                }
+            });
         }
     }
 
     fn bury(&mut self, place: Place, record: Record, reason: String) {
         self.partitions.begin(place);
         let reader = self.reader.clone();
-        self.jobs.spawn(async move { Ended::Buried { place, is_done: reader.bury(&record, &reason).await } });
+        self.jobs.spawn(async move {
+            Ended::Buried {
+                place,
+                is_done: reader.bury(&record, &reason).await,
+            }
+        });
     }
 
     fn on_ended(&mut self, ended: Ended) {
@@ -237,7 +269,11 @@ impl Dispatcher {
                 posthaste_schema::frame_id(value).is_ok_and(|of_record| of_record == id)
             });
             match refused.filter(|_| is_refused && !self.partitions.is_parked(place.assignment)) {
-                Some(reason) => self.bury(place, record, format!("its schema {} cannot be had: {reason}", id.0)),
+                Some(reason) => self.bury(
+                    place,
+                    record,
+                    format!("its schema {} cannot be had: {reason}", id.0),
+                ),
                 None => self.sort(place, record),
             }
         }
@@ -271,13 +307,22 @@ impl Dispatcher {
     fn stop(&mut self) {
         self.is_stopping = true;
         self.forget_waiting();
-        tracing::info!(handlers.running = self.running_count, "stopping: no task is taken up any more");
+        tracing::info!(
+            handlers.running = self.running_count,
+            "stopping: no task is taken up any more"
+        );
     }
 
     fn complain(&mut self, error: &posthaste_broker::Error) {
-        if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
+        if self
+            .complained_at
+            .is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY)
+        {
             self.complained_at = Some(Instant::now());
-            tracing::warn!(error = error as &dyn std::error::Error, "reading tasks from kafka fails; it goes on by itself");
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "reading tasks from kafka fails; it goes on by itself"
+            );
         }
     }
 }

@@ -43,7 +43,12 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt at a task: what the worker makes before it calls a handler, and a test of a handler too.
     pub fn new(task: TaskRequested, number: i32, stopper: Stopper) -> Self {
-        Self { task, number, stopper, progress: Progress::default() }
+        Self {
+            task,
+            number,
+            stopper,
+            progress: Progress::default(),
+        }
     }
 
     /// The task's id, the same in all attempts: a good idempotency key.
@@ -88,7 +93,13 @@ impl Attempt {
 
     /// The task back, once nobody looks at the attempt any more, and the last report.
     pub(crate) fn into_parts(self) -> (TaskRequested, Option<String>) {
-        (self.task, self.progress.last.into_inner().unwrap_or_else(PoisonError::into_inner))
+        (
+            self.task,
+            self.progress
+                .last
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -133,12 +144,18 @@ pub struct HandlerError {
 impl HandlerError {
     /// Another attempt may help; the task's retry policy decides whether and when there is one.
     pub fn retryable(code: &str, message: impl Into<String>) -> Self {
-        Self { error: TaskError::new(code, message, true), retry_after: None }
+        Self {
+            error: TaskError::new(code, message, true),
+            retry_after: None,
+        }
     }
 
     /// No attempt can help: the task fails now.
     pub fn never(code: &str, message: impl Into<String>) -> Self {
-        Self { error: TaskError::new(code, message, false), retry_after: None }
+        Self {
+            error: TaskError::new(code, message, false),
+            retry_after: None,
+        }
     }
 
     /// The next attempt, if the policy allows one, comes after this time instead of the policy's.
@@ -185,7 +202,10 @@ mod tests {
         struct Outer(#[source] std::num::ParseIntError);
         let error = HandlerError::from(Outer("x".parse::<i32>().unwrap_err()));
         assert!(error.error().retryable);
-        assert_eq!(error.error().message, "the page could not be drawn: invalid digit found in string");
+        assert_eq!(
+            error.error().message,
+            "the page could not be drawn: invalid digit found in string"
+        );
     }
 
     #[tokio::test]

@@ -70,7 +70,10 @@ impl ServedTypes {
                 }
             }
         }
-        let any_http = options.types.values().any(|of_type| of_type.handler == Some(HandlerKind::Http));
+        let any_http = options
+            .types
+            .values()
+            .any(|of_type| of_type.handler == Some(HandlerKind::Http));
         let client = any_http.then(http::client).transpose()?;
         for (name, of_type) in &options.types {
             if let Some(kind) = of_type.handler {
@@ -127,7 +130,11 @@ fn configured(
         }),
         HandlerKind::Http => {
             let client = client.expect("made before, as this type needs it").clone();
-            Arc::new(http::Http::new(client, of_type.url.as_deref().unwrap_or_default(), &of_type.headers)?)
+            Arc::new(http::Http::new(
+                client,
+                of_type.url.as_deref().unwrap_or_default(),
+                &of_type.headers,
+            )?)
         }
     })
 }
@@ -177,22 +184,41 @@ mod tests {
         let echo = TypeOptions {
             handler: Some(HandlerKind::Echo),
             timeout_s: Some(2.5),
-            retry: Some(RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }),
+            retry: Some(RetryPolicy {
+                max_attempts: 1,
+                ..RetryPolicy::default()
+            }),
             ..TypeOptions::default()
         };
         options.types.insert("copy".to_owned(), echo);
         let types = ServedTypes::new(&options, Handlers::new()).unwrap();
         let served = types.get("copy");
-        assert_eq!((served.timeout, served.retry.max_attempts), (Duration::from_millis(2500), 1));
-        let result = served.handler.as_ref().unwrap().handle(&attempt("copy", "[1]")).await.unwrap();
+        assert_eq!(
+            (served.timeout, served.retry.max_attempts),
+            (Duration::from_millis(2500), 1)
+        );
+        let result = served
+            .handler
+            .as_ref()
+            .unwrap()
+            .handle(&attempt("copy", "[1]"))
+            .await
+            .unwrap();
         assert_eq!(result.as_str(), "[1]");
     }
 
     #[test]
     fn built_ins_are_served_only_when_asked_for() {
         let serves = |builtins| {
-            let options = Options { builtins, ..Options::default() };
-            ServedTypes::new(&options, Handlers::new()).unwrap().get("text.stats").handler.is_some()
+            let options = Options {
+                builtins,
+                ..Options::default()
+            };
+            ServedTypes::new(&options, Handlers::new())
+                .unwrap()
+                .get("text.stats")
+                .handler
+                .is_some()
         };
         assert!(serves(true));
         assert!(!serves(false));
@@ -202,7 +228,10 @@ mod tests {
     fn a_configured_type_that_nobody_serves_is_refused() {
         let mut options = Options::default();
         options.types.insert("lost".to_owned(), TypeOptions::default());
-        let error = ServedTypes::new(&options, Handlers::new()).err().unwrap().to_string();
+        let error = ServedTypes::new(&options, Handlers::new())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("worker.types.\"lost\".handler"), "{error}");
     }
 }

@@ -29,7 +29,9 @@ pub(crate) struct Reader {
 impl Reader {
     /// Decodes a record.
     pub(crate) fn read(&self, record: &Record) -> Intake {
-        let Some(value) = &record.value else { return Intake::Bad("the record has no value".to_owned()) };
+        let Some(value) = &record.value else {
+            return Intake::Bad("the record has no value".to_owned());
+        };
         match TaskRequested::decode(value, &self.writers) {
             Ok(task) => Intake::Task(Box::new(task)),
             Err(DecodeError::UnknownSchema(id)) => Intake::UnknownSchema(id),
@@ -45,7 +47,11 @@ impl Reader {
                 Ok(text) => return self.writers.add(id, &text).err().map(|error| chain(&error)),
                 Err(error) if error.kind() != ErrorKind::Unavailable => return Some(chain(&error)),
                 Err(error) => {
-                    tracing::warn!(schema.id = id.0, error = &error as &dyn std::error::Error, "waiting for the schema registry");
+                    tracing::warn!(
+                        schema.id = id.0,
+                        error = &error as &dyn std::error::Error,
+                        "waiting for the schema registry"
+                    );
                 }
             }
             if !backoff.wait(&self.stopper).await {
@@ -70,8 +76,11 @@ impl Reader {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::warn!(
-                        kafka.topic = &*record.topic, kafka.partition = record.partition, kafka.offset = record.offset,
-                        error = &error as &dyn std::error::Error, "a bad record could not be moved to the dead letters; trying again",
+                        kafka.topic = &*record.topic,
+                        kafka.partition = record.partition,
+                        kafka.offset = record.offset,
+                        error = &error as &dyn std::error::Error,
+                        "a bad record could not be moved to the dead letters; trying again",
                     );
                 }
             }
@@ -81,7 +90,10 @@ impl Reader {
         }
         metrics::counter!(metric::WORKER_DEAD).increment(1);
         tracing::warn!(
-            kafka.topic = &*record.topic, kafka.partition = record.partition, kafka.offset = record.offset, reason,
+            kafka.topic = &*record.topic,
+            kafka.partition = record.partition,
+            kafka.offset = record.offset,
+            reason,
             "a bad record went to the dead letters",
         );
         true

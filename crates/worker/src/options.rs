@@ -144,7 +144,10 @@ impl Options {
                 return wrong(&key("url"), "must be set for the handler `http` and for no other");
             }
             if (options.handler == Some(HandlerKind::Exec)) != options.program.is_some() {
-                return wrong(&key("program"), "must be set for the handler `exec` and for no other");
+                return wrong(
+                    &key("program"),
+                    "must be set for the handler `exec` and for no other",
+                );
             }
         }
         Ok(())
@@ -155,11 +158,15 @@ fn check_timeout(key: &str, timeout_s: f64) -> Result<(), Error> {
     if timeout_s > 0.0 && timeout_s <= TIMEOUT_S_MAX {
         return Ok(());
     }
-    Err(Error::Setup(format!("worker.{key} must be above 0 and at most {TIMEOUT_S_MAX}")))
+    Err(Error::Setup(format!(
+        "worker.{key} must be above 0 and at most {TIMEOUT_S_MAX}"
+    )))
 }
 
 fn check_retry(key: &str, retry: &RetryPolicy) -> Result<(), Error> {
-    retry.check().map_err(|(field, must)| Error::Setup(format!("worker.{key}.{field} {must}")))
+    retry
+        .check()
+        .map_err(|(field, must)| Error::Setup(format!("worker.{key}.{field} {must}")))
 }
 
 #[cfg(test)]
@@ -174,11 +181,20 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let mut options = Options::default();
-        let http = TypeOptions { handler: Some(HandlerKind::Http), ..TypeOptions::default() };
+        let http = TypeOptions {
+            handler: Some(HandlerKind::Http),
+            ..TypeOptions::default()
+        };
         options.types.insert("invoice.render".to_owned(), http);
         let error = options.check().unwrap_err().to_string();
-        assert!(error.starts_with("worker.types.\"invoice.render\".url must"), "{error}");
-        let mut options = Options { timeout_s: f64::NAN, ..Options::default() };
+        assert!(
+            error.starts_with("worker.types.\"invoice.render\".url must"),
+            "{error}"
+        );
+        let mut options = Options {
+            timeout_s: f64::NAN,
+            ..Options::default()
+        };
         assert!(options.check().is_err());
         options.timeout_s = 1.0;
         options.retry.max_attempts = 0;

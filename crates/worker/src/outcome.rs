@@ -45,7 +45,9 @@ impl Outcome {
         if !error.retryable || attempt >= policy.max_attempts {
             return Self::Failed(error);
         }
-        let wait_s = retry_after.as_ref().map_or_else(|| policy.wait_s(attempt, random), Duration::as_secs_f64);
+        let wait_s = retry_after
+            .as_ref()
+            .map_or_else(|| policy.wait_s(attempt, random), Duration::as_secs_f64);
         Self::Retrying(error, now + wait(wait_s))
     }
 
@@ -59,7 +61,13 @@ impl Outcome {
     ) -> (TaskEvent, Option<DateTime<Utc>>) {
         let (kind, state, result, error, retry_at) = match self {
             Self::Done(result) => (EventKind::Done, TaskState::Done, Some(result), None, None),
-            Self::Retrying(error, at) => (EventKind::Retrying, TaskState::Retrying, None, Some(error), Some(at)),
+            Self::Retrying(error, at) => (
+                EventKind::Retrying,
+                TaskState::Retrying,
+                None,
+                Some(error),
+                Some(at),
+            ),
             Self::Failed(error) => (EventKind::Failed, TaskState::Failed, None, Some(error), None),
         };
         let mut event = event(task, kind, state, progress, facts, now);
@@ -127,7 +135,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const POLICY: RetryPolicy = RetryPolicy { max_attempts: 3, base_s: 10.0, factor: 2.0, max_s: 100.0 };
+    const POLICY: RetryPolicy = RetryPolicy {
+        max_attempts: 3,
+        base_s: 10.0,
+        factor: 2.0,
+        max_s: 100.0,
+    };
 
     fn of(answer: Result<JsonText, HandlerError>, attempt: i32) -> Outcome {
         Outcome::of(answer, attempt, &POLICY, DateTime::UNIX_EPOCH, 0.5)
@@ -140,8 +153,14 @@ mod tests {
     #[test]
     fn retryable_errors_wait_as_the_policy_says_until_it_is_used_up() {
         let error = HandlerError::retryable("busy", "later");
-        assert_eq!(of(Err(error.clone()), 1), Outcome::Retrying(error.error.clone(), second(5)));
-        assert_eq!(of(Err(error.clone()), 2), Outcome::Retrying(error.error.clone(), second(10)));
+        assert_eq!(
+            of(Err(error.clone()), 1),
+            Outcome::Retrying(error.error.clone(), second(5))
+        );
+        assert_eq!(
+            of(Err(error.clone()), 2),
+            Outcome::Retrying(error.error.clone(), second(10))
+        );
         assert_eq!(of(Err(error.clone()), 3), Outcome::Failed(error.error));
     }
 
@@ -150,7 +169,10 @@ mod tests {
         let never = HandlerError::never("wrong", "no");
         assert_eq!(of(Err(never.clone()), 1), Outcome::Failed(never.error));
         let later = HandlerError::retryable("busy", "later").retry_after(Duration::from_secs(60));
-        assert_eq!(of(Err(later.clone()), 1), Outcome::Retrying(later.error.clone(), second(60)));
+        assert_eq!(
+            of(Err(later.clone()), 1),
+            Outcome::Retrying(later.error.clone(), second(60))
+        );
         let for_ever = later.retry_after(Duration::MAX);
         assert!(matches!(of(Err(for_ever), 1), Outcome::Retrying(_, at) if at == second(7 * 86_400)));
     }
@@ -159,7 +181,9 @@ mod tests {
     fn a_result_above_the_bound_fails_for_good() {
         let text = |length: usize| JsonText::trusted("1".repeat(length));
         assert!(matches!(of(Ok(text(RESULT_BYTES_MAX)), 1), Outcome::Done(_)));
-        let Outcome::Failed(error) = of(Ok(text(RESULT_BYTES_MAX + 1)), 1) else { panic!("not failed") };
+        let Outcome::Failed(error) = of(Ok(text(RESULT_BYTES_MAX + 1)), 1) else {
+            panic!("not failed")
+        };
         assert_eq!(error.code, "result_too_large");
     }
 

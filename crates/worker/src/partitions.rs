@@ -44,7 +44,8 @@ impl Partitions {
     /// Takes up partitions. One of the same name that is still being let go is given up: its records come again.
     pub(crate) fn assign(&mut self, partitions: Vec<TopicPartition>) {
         for partition in partitions {
-            self.assigned.retain(|_, assigned| assigned.partition != partition);
+            self.assigned
+                .retain(|_, assigned| assigned.partition != partition);
             self.last_id += 1;
             self.current.insert(partition.clone(), self.last_id);
             let assigned = Assigned {
@@ -66,9 +67,17 @@ impl Partitions {
         let guard = Arc::new(guard);
         let mut parked_bytes = 0;
         for partition in partitions {
-            let Some(id) = self.current.remove(partition) else { continue };
-            let Some(assigned) = self.assigned.get_mut(&id) else { continue };
-            parked_bytes += assigned.parked.drain(..).map(|(place, _)| place.byte_count).sum::<usize>();
+            let Some(id) = self.current.remove(partition) else {
+                continue;
+            };
+            let Some(assigned) = self.assigned.get_mut(&id) else {
+                continue;
+            };
+            parked_bytes += assigned
+                .parked
+                .drain(..)
+                .map(|(place, _)| place.byte_count)
+                .sum::<usize>();
             if is_lost || assigned.in_work == 0 {
                 self.assigned.remove(&id);
             } else {
@@ -80,14 +89,20 @@ impl Partitions {
 
     /// Whether waiting work of this assignment is still ours.
     pub(crate) fn owns(&self, id: AssignmentId) -> bool {
-        self.assigned.get(&id).is_some_and(|assigned| assigned.guard.is_none())
+        self.assigned
+            .get(&id)
+            .is_some_and(|assigned| assigned.guard.is_none())
     }
 
     /// Takes up a record. `None`: it is not ours any more, or was taken up before.
     pub(crate) fn track(&mut self, record: &Record) -> Option<Place> {
         let id = *self.current.get(&record.topic_partition())?;
         let assigned = self.assigned.get_mut(&id)?;
-        let place = Place { assignment: id, offset: record.offset, byte_count: record.byte_count() };
+        let place = Place {
+            assignment: id,
+            offset: record.offset,
+            byte_count: record.byte_count(),
+        };
         assigned.offsets.track(record.offset).then_some(place)
     }
 
@@ -100,7 +115,9 @@ impl Partitions {
 
     /// The work on a record has ended; what is finished without a gap may be committed.
     pub(crate) fn finish(&mut self, place: Place, is_dealt_with: bool, consumer: &GroupConsumer) {
-        let Some(assigned) = self.assigned.get_mut(&place.assignment) else { return };
+        let Some(assigned) = self.assigned.get_mut(&place.assignment) else {
+            return;
+        };
         assigned.in_work -= 1;
         if is_dealt_with && let Some(next) = assigned.offsets.complete(place.offset) {
             consumer.store_offset(&assigned.partition, next);
@@ -119,19 +136,33 @@ impl Partitions {
 
     /// Whether a record of this assignment has to queue behind a parked one.
     pub(crate) fn is_parked(&self, id: AssignmentId) -> bool {
-        self.assigned.get(&id).is_some_and(|assigned| !assigned.parked.is_empty())
+        self.assigned
+            .get(&id)
+            .is_some_and(|assigned| !assigned.parked.is_empty())
     }
 
     /// Takes all parked records, each partition's in its order.
     pub(crate) fn unpark(&mut self) -> Vec<(Place, Record)> {
-        self.assigned.values_mut().flat_map(|assigned| assigned.parked.drain(..)).collect()
+        self.assigned
+            .values_mut()
+            .flat_map(|assigned| assigned.parked.drain(..))
+            .collect()
     }
 
     /// Pauses partitions that hold too much (all of them when the process does) and resumes those that have room again.
-    pub(crate) fn balance(&mut self, process_is_full: bool, process_has_room: bool, consumer: &GroupConsumer) {
+    pub(crate) fn balance(
+        &mut self,
+        process_is_full: bool,
+        process_has_room: bool,
+        consumer: &GroupConsumer,
+    ) {
         let mut pause = Vec::new();
         let mut resume = Vec::new();
-        for assigned in self.assigned.values_mut().filter(|assigned| assigned.guard.is_none()) {
+        for assigned in self
+            .assigned
+            .values_mut()
+            .filter(|assigned| assigned.guard.is_none())
+        {
             let (pending, window) = (assigned.offsets.pending(), assigned.offsets.window_len());
             let is_full = process_is_full
                 || pending >= PARTITION_TASK_COUNT_MAX

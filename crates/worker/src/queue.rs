@@ -50,23 +50,36 @@ pub(crate) struct Queue<T> {
 impl<T> Queue<T> {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        Self { ready: std::array::from_fn(|_| VecDeque::new()), lanes: HashMap::new(), sequence: 0 }
+        Self {
+            ready: std::array::from_fn(|_| VecDeque::new()),
+            lanes: HashMap::new(),
+            sequence: 0,
+        }
     }
 
     /// Adds an item behind those of its lane and its priority.
     pub(crate) fn push(&mut self, waiting: Waiting<T>) {
         self.sequence += 1;
-        self.enqueue(Queued { sequence: self.sequence, waiting });
+        self.enqueue(Queued {
+            sequence: self.sequence,
+            waiting,
+        });
     }
 
     /// Takes the next item to run. Its lane is held until [`Self::finish`].
     pub(crate) fn pop(&mut self) -> Option<Waiting<T>> {
-        self.ready.iter_mut().rev().find_map(VecDeque::pop_front).map(|queued| queued.waiting)
+        self.ready
+            .iter_mut()
+            .rev()
+            .find_map(VecDeque::pop_front)
+            .map(|queued| queued.waiting)
     }
 
     /// The running item of a lane has finished: the next of the lane becomes ready.
     pub(crate) fn finish(&mut self, lane: Lane) {
-        let Entry::Occupied(mut entry) = self.lanes.entry(lane) else { return };
+        let Entry::Occupied(mut entry) = self.lanes.entry(lane) else {
+            return;
+        };
         match entry.get_mut().pop_front() {
             Some(next) => self.ready[level(&next.waiting)].push_back(next),
             None => drop(entry.remove()),
@@ -116,7 +129,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn keyed(key: &str, priority: i16, item: u32) -> Waiting<u32> {
-        Waiting { lane: Lane::Key(Arc::new((String::new(), key.to_owned()))), priority, item }
+        Waiting {
+            lane: Lane::Key(Arc::new((String::new(), key.to_owned()))),
+            priority,
+            item,
+        }
     }
 
     fn pop(queue: &mut Queue<u32>) -> Option<u32> {

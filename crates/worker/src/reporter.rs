@@ -41,7 +41,11 @@ pub(crate) struct ReporterState {
 
 impl ReporterState {
     pub(crate) const fn new(version: i32) -> Self {
-        Self { version: AtomicI32::new(version), writing: AtomicBool::new(false), closed: AtomicBool::new(false) }
+        Self {
+            version: AtomicI32::new(version),
+            writing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -71,7 +75,10 @@ impl Reporter<'_> {
         loop {
             self.attempt.progress.changed().await;
             sleep_until(next).await;
-            if let Some(ended) = self.write(EventKind::Progress, self.attempt.progress.last()).await {
+            if let Some(ended) = self
+                .write(EventKind::Progress, self.attempt.progress.last())
+                .await
+            {
                 return ended;
             }
             next = Instant::now() + PROGRESS_EVERY;
@@ -87,16 +94,29 @@ impl Reporter<'_> {
 
     /// What is known of the attempt for its last event.
     pub(crate) fn last_facts(&self) -> AttemptFacts {
-        AttemptFacts { version: self.state.version.load(Ordering::Relaxed) + 1, ..self.facts }
+        AttemptFacts {
+            version: self.state.version.load(Ordering::Relaxed) + 1,
+            ..self.facts
+        }
     }
 
     async fn write(&self, kind: EventKind, progress: Option<String>) -> Option<Ended> {
         let version = self.state.version.fetch_add(1, Ordering::Relaxed) + 1;
-        let facts = AttemptFacts { version, ..self.facts };
+        let facts = AttemptFacts {
+            version,
+            ..self.facts
+        };
         let task = self.attempt.task().clone();
         let event = event(task, kind, TaskState::Running, progress, facts, self.clock.now());
         self.state.writing.store(true, Ordering::Relaxed);
-        let written = self.writes.complete(Completion { token: self.token, event, retry_at: None }).await;
+        let written = self
+            .writes
+            .complete(Completion {
+                token: self.token,
+                event,
+                retry_at: None,
+            })
+            .await;
         self.state.writing.store(false, Ordering::Relaxed);
         match written {
             Ok(Completed::Stale) => Some(Ended::Lost),

@@ -46,11 +46,20 @@ impl Service {
     /// A configuration that makes no sense.
     pub fn start(options: Options, parts: Parts, stopper: Stopper) -> Result<Self, Error> {
         options.check()?;
-        let Parts { store, kafka, registry, clock, handlers } = parts;
+        let Parts {
+            store,
+            kafka,
+            registry,
+            clock,
+            handlers,
+        } = parts;
         let abandoned = Stopper::new();
         let writes = WorkerWrites::start(
             &store,
-            GroupOptions { lanes: options.lanes, ..GroupOptions::default() },
+            GroupOptions {
+                lanes: options.lanes,
+                ..GroupOptions::default()
+            },
             abandoned.clone(),
         );
         let attempts = Attempts {
@@ -70,7 +79,13 @@ impl Service {
             store,
             stopper: stopper.clone(),
         };
-        Ok(Self { options, kafka, attempts: Arc::new(attempts), reader, stopper })
+        Ok(Self {
+            options,
+            kafka,
+            attempts: Arc::new(attempts),
+            reader,
+            stopper,
+        })
     }
 
     /// Works until stopped, and then until the handlers in progress have ended, at most
@@ -93,7 +108,9 @@ impl Service {
             );
             match dispatcher.run(events, &self.stopper).await? {
                 End::Drained => break,
-                End::ConsumerGone => tracing::error!("the consumer ended for good; a new one joins the group"),
+                End::ConsumerGone => {
+                    tracing::error!("the consumer ended for good; a new one joins the group")
+                }
             }
             if !backoff.wait(&self.stopper).await {
                 break;
@@ -107,7 +124,12 @@ impl Service {
         GroupConsumerOptions {
             group: self.options.group.clone(),
             instance_id: self.options.instance_id.clone(),
-            topics: self.options.queues.iter().map(|queue| tasks_topic(queue)).collect(),
+            topics: self
+                .options
+                .queues
+                .iter()
+                .map(|queue| tasks_topic(queue))
+                .collect(),
             session_timeout_ms: self.options.session_timeout_ms,
             queued_bytes_max: WORKER_HELD_BYTES_MAX / 4,
         }
@@ -117,8 +139,11 @@ impl Service {
     async fn wait_for_record(&self) -> bool {
         let mut backoff = Backoff::dependency();
         while let Err(error) = self.ask_record().await {
-            if backoff.failure_count() % 8 == 0 {
-                tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
+            if backoff.failure_count().is_multiple_of(8) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "waiting for the database"
+                );
             }
             if !backoff.wait(&self.stopper).await {
                 return false;

@@ -70,7 +70,10 @@ impl Handler for Fail {
     async fn handle(&self, attempt: &Attempt) -> Result<JsonText, HandlerError> {
         let payload: FailPayload = attempt.payload_as()?;
         if payload.times.is_some_and(|times| attempt.number() > times) {
-            return Ok(JsonText::trusted(format!(r#"{{"attempt":{}}}"#, attempt.number())));
+            return Ok(JsonText::trusted(format!(
+                r#"{{"attempt":{}}}"#,
+                attempt.number()
+            )));
         }
         assert!(!payload.panic, "{}", payload.message);
         let mut error = HandlerError::never(&payload.code, payload.message);

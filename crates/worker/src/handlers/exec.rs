@@ -9,11 +9,13 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use posthaste_types::limits::{ERROR_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 use posthaste_runtime::Secret;
+use posthaste_types::limits::{ERROR_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::document::document;
@@ -40,7 +42,11 @@ struct KillGroup(Child);
 impl Drop for KillGroup {
     fn drop(&mut self) {
         // The id is known until the child was waited for, so it cannot name another process.
-        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pid = self
+            .0
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid {
             let _gone_already = kill_process_group(pid, Signal::KILL);
         }
@@ -91,15 +97,25 @@ impl Exec {
     fn spawn(&self, attempt: &Attempt) -> Result<Child, HandlerError> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear();
-        command.envs(KEPT_VARIABLES.iter().filter_map(|&name| Some((name, std::env::var_os(name)?))));
+        command.envs(
+            KEPT_VARIABLES
+                .iter()
+                .filter_map(|&name| Some((name, std::env::var_os(name)?))),
+        );
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
         if let Some(traceparent) = &attempt.task().traceparent {
             command.env("TRACEPARENT", traceparent);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         command.spawn().map_err(|error| {
-            HandlerError::retryable("exec_unavailable", format!("`{}` cannot be started: {error}", self.program))
+            HandlerError::retryable(
+                "exec_unavailable",
+                format!("`{}` cannot be started: {error}", self.program),
+            )
         })
     }
 }
@@ -168,13 +184,18 @@ fn finish(
             HandlerError::retryable("exec_failed", message)
         });
     }
-    let Some(line) = output? else { return Ok(JsonText::null()) };
+    let Some(line) = output? else {
+        return Ok(JsonText::null());
+    };
     let text = String::from_utf8(line).map_err(|error| bad_output(&error))?;
     JsonText::new(text).map_err(|error| bad_output(&error))
 }
 
 fn bad_output(error: &dyn std::error::Error) -> HandlerError {
-    HandlerError::never("bad_output", format!("the last line of the output is not JSON: {error}"))
+    HandlerError::never(
+        "bad_output",
+        format!("the last line of the output is not JSON: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -183,7 +204,11 @@ mod tests {
     use crate::handlers::testing::attempt;
 
     fn sh(script: &str) -> Exec {
-        Exec { program: "sh".to_owned(), args: vec!["-c".to_owned(), script.to_owned()], env: BTreeMap::new() }
+        Exec {
+            program: "sh".to_owned(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            env: BTreeMap::new(),
+        }
     }
 
     #[tokio::test]
@@ -209,19 +234,31 @@ mod tests {
 
     #[tokio::test]
     async fn silence_is_null_and_noise_is_refused_for_good() {
-        assert_eq!(sh("true").handle(&attempt("print", "1")).await.unwrap(), JsonText::null());
+        assert_eq!(
+            sh("true").handle(&attempt("print", "1")).await.unwrap(),
+            JsonText::null()
+        );
         let error = sh("echo hello").handle(&attempt("print", "1")).await.unwrap_err();
-        assert_eq!((error.error().code.as_str(), error.error().retryable), ("bad_output", false));
+        assert_eq!(
+            (error.error().code.as_str(), error.error().retryable),
+            ("bad_output", false)
+        );
     }
 
     #[tokio::test]
     async fn exit_status_tells_what_may_be_retried_and_stderr_why() {
-        let error = sh("echo 'no ink' >&2; exit 3").handle(&attempt("print", "1")).await.unwrap_err();
+        let error = sh("echo 'no ink' >&2; exit 3")
+            .handle(&attempt("print", "1"))
+            .await
+            .unwrap_err();
         assert_eq!(error.error().message, "exit status: 3: no ink");
         assert!(error.error().retryable);
         let error = sh("exit 65").handle(&attempt("print", "1")).await.unwrap_err();
         assert!(!error.error().retryable);
-        let missing = Exec { program: "/nonexistent/program".to_owned(), ..sh("") };
+        let missing = Exec {
+            program: "/nonexistent/program".to_owned(),
+            ..sh("")
+        };
         let error = missing.handle(&attempt("print", "1")).await.unwrap_err();
         assert_eq!(error.error().code, "exec_unavailable");
     }
@@ -236,7 +273,10 @@ mod tests {
     #[tokio::test]
     async fn the_workers_secrets_stay_with_the_worker() {
         // Cargo sets this one for tests, so it stands for any variable of the worker.
-        let result = sh(r#"echo "\"${CARGO_MANIFEST_DIR:-none}\"""#).handle(&attempt("print", "1")).await.unwrap();
+        let result = sh(r#"echo "\"${CARGO_MANIFEST_DIR:-none}\"""#)
+            .handle(&attempt("print", "1"))
+            .await
+            .unwrap();
         assert_eq!(result.as_str(), "\"none\"");
     }
 
@@ -244,7 +284,13 @@ mod tests {
     async fn dropping_the_attempt_kills_the_program_and_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("held");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         let attempt = attempt("print", "1");
         let script = format!("sleep 600 > '{0}' & sleep 600 > '{0}'", pipe.display());
         let exec = sh(&script);
@@ -254,7 +300,8 @@ mod tests {
             result = exec.handle(&attempt) => panic!("ended by itself: {result:?}"),
             file = opened => file.unwrap(),
         };
-        let read = tokio::task::spawn_blocking(move || std::io::Read::read_to_end(&mut file, &mut Vec::new()));
+        let read =
+            tokio::task::spawn_blocking(move || std::io::Read::read_to_end(&mut file, &mut Vec::new()));
         assert_eq!(read.await.unwrap().unwrap(), 0);
     }
 }

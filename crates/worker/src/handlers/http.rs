@@ -45,9 +45,13 @@ impl Http {
         headers: &BTreeMap<String, Secret>,
     ) -> Result<Self, Error> {
         let setup = |text: String| Error::Setup(text);
-        let url: Url = url.parse().map_err(|error| setup(format!("the URL `{url}` is not valid: {error}")))?;
+        let url: Url = url
+            .parse()
+            .map_err(|error| setup(format!("the URL `{url}` is not valid: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(setup(format!("the URL `{url}` must begin with http:// or https://")));
+            return Err(setup(format!(
+                "the URL `{url}` must begin with http:// or https://"
+            )));
         }
         let header = |(name, value): (&String, &Secret)| {
             let wrong = || setup(format!("the header `{name}` is not valid"));
@@ -72,8 +76,16 @@ impl Handler for Http {
         if let Some(traceparent) = &attempt.task().traceparent {
             request = request.header("traceparent", traceparent);
         }
-        let response = request.body(document(attempt)?).send().await.map_err(unreachable)?;
-        if response.status().is_success() { result(response).await } else { Err(refused(response).await) }
+        let response = request
+            .body(document(attempt)?)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        if response.status().is_success() {
+            result(response).await
+        } else {
+            Err(refused(response).await)
+        }
     }
 }
 
@@ -93,9 +105,18 @@ async fn result(response: Response) -> Result<JsonText, HandlerError> {
 async fn refused(response: Response) -> HandlerError {
     let status = response.status();
     let retryable = status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-    let wait = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, Utc::now()));
-    let body = read_body(response, HTTP_ERROR_BODY_BYTES_MAX).await.map(|(body, _)| body).unwrap_or_default();
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+        );
+    let wait = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| retry_after(value.to_str().ok()?, Utc::now()));
+    let body = read_body(response, HTTP_ERROR_BODY_BYTES_MAX)
+        .await
+        .map(|(body, _)| body)
+        .unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
     let details = serde_json::json!({"status": status.as_u16(), "body": body});
     let message = format!("the service answered {status}");
@@ -135,7 +156,10 @@ async fn read_body(mut response: Response, bytes_max: usize) -> Result<(Vec<u8>,
 fn unreachable(error: reqwest::Error) -> HandlerError {
     let HandlerError { mut error, .. } = HandlerError::from(error.without_url());
     error.code = "http_unreachable".to_owned();
-    HandlerError { error, retry_after: None }
+    HandlerError {
+        error,
+        retry_after: None,
+    }
 }
 
 fn bad_answer(error: &dyn std::error::Error) -> HandlerError {
@@ -173,31 +197,56 @@ mod tests {
     }
 
     fn answer(status: &str, headers: &str, body: &str) -> String {
-        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
+            body.len()
+        )
     }
 
     #[tokio::test]
     async fn the_task_is_posted_and_the_answer_is_the_result() {
         let (result, request) = exchange(&answer("200 OK", "", r#"{"pages":3}"#)).await;
         assert_eq!(result.unwrap().as_str(), r#"{"pages":3}"#);
-        assert!(request.starts_with("POST /render?secret=1 HTTP/1.1\r\n"), "{request}");
-        for part in ["authorization: Bearer x\r\n", "idempotency-key: \"task_", r#""payload":{"n":7}"#, "traceparent: 00-"]
-        {
+        assert!(
+            request.starts_with("POST /render?secret=1 HTTP/1.1\r\n"),
+            "{request}"
+        );
+        for part in [
+            "authorization: Bearer x\r\n",
+            "idempotency-key: \"task_",
+            r#""payload":{"n":7}"#,
+            "traceparent: 00-",
+        ] {
             assert!(request.contains(part), "{part} not in {request}");
         }
-        assert_eq!(exchange(&answer("204 No Content", "", "")).await.0.unwrap(), JsonText::null());
+        assert_eq!(
+            exchange(&answer("204 No Content", "", "")).await.0.unwrap(),
+            JsonText::null()
+        );
     }
 
     #[tokio::test]
     async fn busy_and_broken_services_are_retried_when_they_ask_for_it() {
         for (status, headers, wait) in [
-            ("429 Too Many Requests", "retry-after: 7\r\n", Some(Duration::from_secs(7))),
-            ("503 Service Unavailable", "retry-after: Fri, 31 Dec 1999 23:59:59 GMT\r\n", Some(Duration::ZERO)),
+            (
+                "429 Too Many Requests",
+                "retry-after: 7\r\n",
+                Some(Duration::from_secs(7)),
+            ),
+            (
+                "503 Service Unavailable",
+                "retry-after: Fri, 31 Dec 1999 23:59:59 GMT\r\n",
+                Some(Duration::ZERO),
+            ),
             ("500 Internal Server Error", "", None),
             ("408 Request Timeout", "retry-after: soon\r\n", None),
         ] {
             let error = exchange(&answer(status, headers, "busy")).await.0.unwrap_err();
-            assert_eq!((error.error.retryable, error.retry_after), (true, wait), "{status}");
+            assert_eq!(
+                (error.error.retryable, error.retry_after),
+                (true, wait),
+                "{status}"
+            );
             assert_eq!(error.error.details.unwrap()["body"], "busy");
         }
     }
@@ -206,9 +255,15 @@ mod tests {
     async fn a_refusal_a_redirect_and_an_answer_that_is_not_json_are_final() {
         for (text, code) in [
             (answer("404 Not Found", "", ""), "http_refused"),
-            (answer("302 Found", "location: http://127.0.0.1:1/\r\n", ""), "http_refused"),
+            (
+                answer("302 Found", "location: http://127.0.0.1:1/\r\n", ""),
+                "http_refused",
+            ),
             (answer("200 OK", "", "<html>"), "bad_answer"),
-            (answer("200 OK", "", &"1".repeat(RESULT_BYTES_MAX + 1)), "result_too_large"),
+            (
+                answer("200 OK", "", &"1".repeat(RESULT_BYTES_MAX + 1)),
+                "result_too_large",
+            ),
         ] {
             let error = exchange(&text).await.0.unwrap_err();
             assert_eq!((error.error.code.as_str(), error.error.retryable), (code, false));
@@ -218,7 +273,10 @@ mod tests {
     #[tokio::test]
     async fn an_unreachable_service_is_retried_and_its_url_is_not_told() {
         let error = exchange("").await.0.unwrap_err();
-        assert_eq!((error.error.code.as_str(), error.error.retryable), ("http_unreachable", true));
+        assert_eq!(
+            (error.error.code.as_str(), error.error.retryable),
+            ("http_unreachable", true)
+        );
         assert!(!error.error.message.contains("secret"), "{}", error.error.message);
     }
 

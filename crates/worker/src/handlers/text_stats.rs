@@ -58,15 +58,19 @@ impl Handler for TextStats {
 fn stats(text: &str) -> Stats {
     let mut counts: HashMap<String, usize> = HashMap::new();
     let mut word_count = 0;
-    let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+    let words = text
+        .split_whitespace()
+        .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
     for word in words.filter(|word| !word.is_empty()) {
         word_count += 1;
-        if word.chars().nth(TOP_WORD_LEN_MIN - 1).is_some() {
+        if word.contains(char::is_alphabetic) && word.chars().nth(TOP_WORD_LEN_MIN - 1).is_some() {
             *counts.entry(word.to_lowercase()).or_default() += 1;
         }
     }
-    let mut top_words: Vec<TopWord> =
-        counts.into_iter().map(|(word, count)| TopWord { word, count }).collect();
+    let mut top_words: Vec<TopWord> = counts
+        .into_iter()
+        .map(|(word, count)| TopWord { word, count })
+        .collect();
     top_words.sort_unstable_by(|a, b| (Reverse(a.count), &a.word).cmp(&(Reverse(b.count), &b.word)));
     top_words.truncate(TOP_WORD_COUNT);
     let minutes = f64::from(u32::try_from(word_count).unwrap_or(u32::MAX)) / WORDS_PER_MINUTE;
@@ -74,7 +78,10 @@ fn stats(text: &str) -> Stats {
         characters: text.chars().count(),
         words: word_count,
         sentences: sentence_count(text),
-        paragraphs: text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()).count(),
+        paragraphs: text
+            .split("\n\n")
+            .filter(|paragraph| !paragraph.trim().is_empty())
+            .count(),
         reading_time_s: std::time::Duration::from_secs_f64(minutes * 60.0).as_secs(),
         top_words,
     }
@@ -87,7 +94,8 @@ fn sentence_count(text: &str) -> usize {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         open |= c.is_alphanumeric();
-        let ends = matches!(c, '.' | '!' | '?' | '…' | '。') && chars.peek().is_none_or(|next| !next.is_alphanumeric());
+        let ends = matches!(c, '.' | '!' | '?' | '…' | '。')
+            && chars.peek().is_none_or(|next| !next.is_alphanumeric());
         if open && ends {
             count += 1;
             open = false;
@@ -104,7 +112,10 @@ mod tests {
     fn a_text_is_counted() {
         let stats = stats("The quick fox wasn't quick.\n\nPi is 3.14, the fox said! Really?! Quick");
         assert_eq!((stats.words, stats.sentences, stats.paragraphs), (13, 4, 2));
-        let word = |word: &str, count| TopWord { word: word.to_owned(), count };
+        let word = |word: &str, count| TopWord {
+            word: word.to_owned(),
+            count,
+        };
         assert_eq!(stats.top_words[..2], [word("quick", 3), word("really", 1)]);
     }
 
@@ -112,7 +123,11 @@ mod tests {
     fn nothing_and_punctuation_alone_count_as_nothing() {
         for text in ["", " \n\n ", "... !? '"] {
             let stats = stats(text);
-            assert_eq!((stats.words, stats.sentences, stats.reading_time_s), (0, 0, 0), "{text:?}");
+            assert_eq!(
+                (stats.words, stats.sentences, stats.reading_time_s),
+                (0, 0, 0),
+                "{text:?}"
+            );
         }
     }
 }
