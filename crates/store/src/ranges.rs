@@ -33,9 +33,9 @@ pub(crate) struct Ranged {
     options: &'static str,
 }
 
-/// `tasks` leaves room in each page for the two updates of a task's life: 99 % are HOT, of 83 % with half a page. `outbox` is read by
-/// nobody and never changes, so that vacuuming and analysing it would be for nothing; its hours keep little beyond what
-/// the slot has confirmed.
+/// `tasks` leaves room in each page for the two updates of a task's life: 99 % of them are HOT, where half a page gave
+/// 83 %. `outbox` is read by nobody and never changes, so vacuuming and analysing it would be for nothing; its hours keep
+/// little beyond what the slot has confirmed.
 pub(crate) const RANGED: [Ranged; 4] = [
     Ranged {
         table: "tasks",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use posthaste_runtime::Stopper;
-use posthaste_schema::TaskEvent;
+use posthaste_runtime::{Backoff, Stopper};
+use posthaste_schema::{SchemaId, TaskEvent};
 use posthaste_types::{ClaimToken, TaskId, TaskState, topics};
 
 use crate::claim::ClaimWrite;
@@ -73,6 +73,7 @@ pub struct WorkerWrites {
     claims: Group<ClaimWrite>,
     completions: Group<CompleteWrite>,
     schemas: Schemas,
+    stopper: Stopper,
 }
 
 impl WorkerWrites {
@@ -81,8 +82,9 @@ impl WorkerWrites {
     pub fn start(store: &Store, options: GroupOptions, stopper: Stopper) -> Self {
         Self {
             claims: Group::start(store, ClaimWrite, &options, stopper.clone()),
-            completions: Group::start(store, CompleteWrite, &options, stopper),
+            completions: Group::start(store, CompleteWrite, &options, stopper.clone()),
             schemas: store.schema_ids().clone(),
+            stopper,
         }
     }
 
@@ -98,8 +100,8 @@ impl WorkerWrites {
     ///
     /// # Errors
     /// [`Error::Stopping`]; [`Error::Corrupt`] when the event's state is not one that an attempt can come to, or a time for
-    /// the next attempt does not go with RETRYING; [`crate::ErrorKind::BadRow`] when the database refuses a value (a result that is not JSON
-    /// for Postgres); [`crate::ErrorKind::Setup`] when no schema is registered for the results topic.
+    /// the next attempt does not go with RETRYING; [`crate::ErrorKind::BadRow`] when the database refuses a value (a
+    /// result that is not JSON for Postgres).
     pub async fn complete(&self, completion: Completion) -> Result<Completed, Error> {
         let state = completion.event.state;
         let due = completion.retry_at.is_some();
@@ -112,8 +114,25 @@ impl WorkerWrites {
                 "an attempt cannot end {state}, due again: {due}"
             )));
         }
-        let schema_id = self.schemas.id(topics::RESULTS).await?;
+        let schema_id = self.results_schema().await?;
         self.completions.write(Encoded::new(completion, schema_id)).await
+    }
+
+    /// Waits for it as the lanes wait for the database: an attempt's result is not given up for want of set-up.
+    async fn results_schema(&self) -> Result<SchemaId, Error> {
+        let mut backoff = Backoff::dependency();
+        loop {
+            match self.schemas.id(topics::RESULTS).await {
+                Ok(id) => return Ok(id),
+                Err(error) if backoff.failure_count() == 0 => {
+                    tracing::warn!(%error, "completions wait for the schema of the results topic");
+                }
+                Err(_) => {}
+            }
+            if !backoff.wait(&self.stopper).await {
+                return Err(Error::Stopping);
+            }
+        }
     }
 
     /// Completes when everything that was taken in before the stop is answered.

@@ -63,7 +63,8 @@ pub const ERROR_MESSAGE_BYTES_MAX: usize = 4096;
 /// A record on a topic, bytes: a full body and a full result with framing and names to spare.
 pub const RECORD_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Submissions waiting for their commit in one process; past it a caller gets 503.
+/// Submissions waiting for their commit in one process; past it a caller gets 503. A worker's claims, and likewise its
+/// completions, have the same bounds; past them they wait.
 pub const SUBMIT_QUEUE_LEN_MAX: usize = 4096;
 /// Bytes of submissions waiting for their commit in one process.
 pub const SUBMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -71,10 +72,6 @@ pub const SUBMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const GROUP_ROW_COUNT_MAX: usize = 512;
 /// Bytes of one grouped statement's values; one row above it travels alone.
 pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Claims, and likewise completions, waiting for their commit in one worker process; past it they wait to wait.
-pub const WORKER_WRITE_QUEUE_LEN_MAX: usize = 4096;
-/// Bytes of claims, and likewise of completions, waiting for their commit in one worker process.
-pub const WORKER_WRITE_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// One grouped statement in the database, milliseconds; a row that someone holds longer fails its try, not its caller.
 pub const GROUP_STATEMENT_MS_MAX: u64 = 10_000;
 /// One grouped write as its lane sees it; past it the connection counts as lost, milliseconds.

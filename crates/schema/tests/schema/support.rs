@@ -10,19 +10,19 @@ use proptest::option::of;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-pub const ID: SchemaId = SchemaId(7);
+pub(crate) const ID: SchemaId = SchemaId(7);
 
-pub fn writers(avsc: &str) -> WriterSchemas {
+pub(crate) fn writers(avsc: &str) -> WriterSchemas {
     let writers = WriterSchemas::new();
     writers.add(ID, avsc).unwrap();
     writers
 }
 
-pub fn request_writers() -> WriterSchemas {
+pub(crate) fn request_writers() -> WriterSchemas {
     writers(TASK_REQUESTED.avsc)
 }
 
-pub fn event_writers() -> WriterSchemas {
+pub(crate) fn event_writers() -> WriterSchemas {
     writers(TASK_EVENT.avsc)
 }
 
@@ -30,7 +30,7 @@ fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-pub fn request() -> TaskRequested {
+pub(crate) fn request() -> TaskRequested {
     TaskRequested {
         task_id: "task_01h2e8kqvbfwea724h75qc655w".parse().unwrap(),
         tenant: "default".into(),
@@ -56,7 +56,7 @@ pub fn request() -> TaskRequested {
     }
 }
 
-pub fn event() -> TaskEvent {
+pub(crate) fn event() -> TaskEvent {
     TaskEvent {
         event_id: "evt_01h2e8kqvbfwea724h75qc655x".parse().unwrap(),
         kind: EventKind::Failed,
@@ -118,7 +118,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub fn any_request()(
+    pub(crate) fn any_request()(
         names in [any_text(), any_text(), any_text(), any_text()],
         options in [of(any_text()), of(any_text()), of(any_text())],
         times in (of(any_time()), of(any_time()), any_time()),
@@ -136,7 +136,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub fn any_event()(
+    pub(crate) fn any_event()(
         names in [any_text(), any_text(), any_text()],
         options in [of(any_text()), of(any_text()), of(any_text()), of(any_text()), of(any_text())],
         times in (any_time(), any_time(), of(any_time()), of(any_time()), of(any_time())),

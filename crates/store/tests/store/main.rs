@@ -1,0 +1,10 @@
+//! What the store promises, on a real Postgres.
+#![expect(clippy::unwrap_used, reason = "a test may end at the first error, in its helpers too")]
+
+mod attempts;
+mod mirror;
+mod outage;
+mod plans;
+mod setup;
+mod submissions;
+mod world;

@@ -1,0 +1,96 @@
+//! Migrations, partitions and registered schemas.
+
+use chrono::{TimeDelta, Utc};
+use posthaste_schema::{SchemaId, TASK_EVENT};
+use posthaste_store::{ErrorKind, check_migrated, migrate};
+use posthaste_types::topics;
+
+use crate::world::{new, task, with_store, with_world};
+
+#[test]
+fn migrating_twice_and_at_once_applies_each_migration_once() {
+    with_store("migrate_twice", async |store, _database| {
+        let error = check_migrated(&store).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Setup);
+        assert!(error.to_string().contains("posthaste migrate"));
+        let (one, other) = tokio::join!(migrate(&store), migrate(&store));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(one.applied.is_empty() != other.applied.is_empty());
+        assert_eq!(
+            one.present + one.applied.len(),
+            other.present + other.applied.len()
+        );
+        assert!(one.partitions + other.partitions > 0);
+        check_migrated(&store).await.unwrap();
+        let again = migrate(&store).await.unwrap();
+        assert!(again.applied.is_empty() && again.partitions == 0);
+    });
+}
+
+#[test]
+fn a_migration_that_was_applied_with_another_text_is_named() {
+    with_world("migrate_checksum", async |world| {
+        world
+            .query(
+                "update posthaste.schema_migrations set checksum = 'other' where version = 1",
+                &[],
+            )
+            .await;
+        for error in [
+            migrate(&world.store).await.unwrap_err(),
+            check_migrated(&world.store).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Setup);
+            assert!(error.to_string().contains("migration 1 (tasks)"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_newer_programs_migration_does_not_stop_an_older_one() {
+    with_world("migrate_newer", async |world| {
+        world
+            .query(
+                "insert into posthaste.schema_migrations values (9999, 'later', 'x')",
+                &[],
+            )
+            .await;
+        check_migrated(&world.store).await.unwrap();
+    });
+}
+
+#[test]
+fn rows_that_the_net_caught_move_into_their_partition() {
+    with_world("partitions_net", async |world| {
+        let later = Utc::now() + TimeDelta::days(30);
+        let mut task = task();
+        let bits = (u128::try_from(later.timestamp_millis()).unwrap() << 80) | (7 << 76) | (2 << 62) | 1;
+        task.id = posthaste_types::TaskId::from_uuid(uuid::Uuid::from_u128(bits));
+        assert!(world.submitter.submit(new(&task)).await.is_ok());
+        let place = "select relname::text from posthaste.tasks task join pg_class on pg_class.oid = task.tableoid where id = $1";
+        let place = async || world.query(place, &[&task.id.uuid()]).await[0].get::<_, String>(0);
+        assert_eq!(place().await, "tasks_default");
+        let made = world.store.ensure_partitions(later, 0).await.unwrap();
+        assert_eq!(made, 4);
+        assert_eq!(place().await, later.format("tasks_%Y%m%d").to_string());
+        assert_eq!(world.stored(&task).await, task);
+        assert_eq!(world.store.ensure_partitions(later, 0).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_schema_is_known_by_its_topic_once_it_is_recorded() {
+    with_world("schemas", async |world| {
+        assert_eq!(world.store.schema_id(topics::RESULTS).await.unwrap(), SchemaId(2));
+        let subject = topics::value_subject(topics::RESULTS);
+        world
+            .store
+            .record_schema(&subject, SchemaId(40), TASK_EVENT.name, "of a newer program")
+            .await
+            .unwrap();
+        let schemas = world.store.schemas().await.unwrap();
+        assert_eq!(schemas.known(topics::RESULTS), Some(SchemaId(2)));
+        assert_eq!(schemas.topics(), ["results", "tasks.default"]);
+        world.store.ping().await.unwrap();
+    });
+}
