@@ -94,30 +94,32 @@ impl Service {
     /// # Errors
     /// A bug of ours, or options that Kafka's client refuses. Dependencies that are away are waited for.
     pub async fn run(self) -> Result<(), Error> {
+        let ended = self.work().await;
+        // What was handed over before is still written.
+        self.attempts.abandoned.stop();
+        self.attempts.writes.drain().await;
+        ended
+    }
+
+    async fn work(&self) -> Result<(), Error> {
         if !self.wait_for_record().await {
             return Ok(());
         }
         let mut backoff = Backoff::dependency();
         loop {
             let (consumer, events) = GroupConsumer::start(&self.kafka, self.group_options())?;
-            let dispatcher = Dispatcher::new(
-                Arc::clone(&self.attempts),
-                self.reader.clone(),
-                consumer,
-                self.options.handlers,
-            );
+            let (attempts, reader) = (Arc::clone(&self.attempts), self.reader.clone());
+            let dispatcher = Dispatcher::new(attempts, reader, consumer, self.options.handlers);
             match dispatcher.run(events, &self.stopper).await? {
-                End::Drained => break,
+                End::Drained => return Ok(()),
                 End::ConsumerGone => {
                     tracing::error!("the consumer ended for good; a new one joins the group")
                 }
             }
             if !backoff.wait(&self.stopper).await {
-                break;
+                return Ok(());
             }
         }
-        self.attempts.abandoned.stop();
-        Ok(())
     }
 
     fn group_options(&self) -> GroupConsumerOptions {
