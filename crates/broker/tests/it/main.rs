@@ -1,5 +1,7 @@
 //! The broker crate on a real Kafka and registry, which all tests share.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may panic as the test may")]
+
 mod group;
 mod registry;
 mod tail;

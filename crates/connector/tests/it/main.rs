@@ -1,8 +1,10 @@
 //! The connector on a real Postgres and Kafka, which all tests of this binary share.
 
-#[path = "../common/mod.rs"]
+#![expect(clippy::unwrap_used, reason = "a helper of a test may panic as the test may")]
+
 mod common;
 mod crash;
+mod outage;
 mod publishing;
 mod refused;
 mod slot;

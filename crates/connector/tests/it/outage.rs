@@ -1,13 +1,10 @@
 //! What the connector does when Postgres or Kafka goes away. It has a stack of its own to break.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 use std::time::Duration;
 
 use posthaste_stack::{Part, Stack};
 
-use common::{Outbox, connect, values_of, within};
+use crate::common::{Outbox, connect, values_of, within};
 
 /// Longer than the server waits for a silent client.
 const STALL: Duration = Duration::from_secs(4);
