@@ -1,4 +1,4 @@
-//! Runs a stack until Ctrl-C: `cargo run -p posthaste-stack --example stack -- DIRECTORY [fresh]`.
+//! Runs a stack until Ctrl-C or a part's death: `cargo run -p posthaste-stack --example stack -- DIRECTORY [fresh]`.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -28,7 +28,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stack.registry_url(),
     ];
     writeln!(io::stdout(), "{}", addresses.join("\n"))?;
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => signal?,
+        (part, text) = stack.died() => writeln!(io::stdout(), "{part} died: {text}")?,
+    }
     stack.stop().await?;
     Ok(())
 }

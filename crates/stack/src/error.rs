@@ -56,6 +56,16 @@ pub enum Error {
         port: u16,
     },
 
+    /// Kafka's settings cannot name the directory.
+    #[error(
+        "Kafka cannot keep its log in {}: choose a data directory whose path is plain ASCII without commas or backslashes",
+        path.display()
+    )]
+    KafkaPath {
+        /// The log's directory.
+        path: PathBuf,
+    },
+
     /// A program that prepares something failed.
     #[error("{program} failed ({status}): {output}")]
     Command {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,13 +15,27 @@ use crate::error::Error;
 use crate::find::Java;
 use crate::launch::Launch;
 use crate::options::Part;
+use crate::port::HeldPort;
 use crate::probe::Probe;
+use crate::token::token;
 use crate::tools::Tools;
 
 const VERSION: &str = "4.3.1";
 const POM: &str = include_str!("kafka.pom.xml");
 const LOG: &str = "kafka";
 const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Refuses a data directory that Kafka's settings cannot name: `log.dirs` is a list parted by commas, in a file where a
+/// backslash escapes, and under `LC_ALL=C` Java knows no file names beyond ASCII.
+pub(crate) fn check_path(directory: &DataDir) -> Result<(), Error> {
+    let path = directory.path(LOG);
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b',' | b'\\');
+    if path.as_os_str().as_encoded_bytes().iter().all(is_plain) {
+        Ok(())
+    } else {
+        Err(Error::KafkaPath { path })
+    }
+}
 
 /// The directory of the jars.
 pub(crate) async fn jars(tools: &Tools) -> Result<PathBuf, Error> {
@@ -56,7 +70,7 @@ pub(crate) async fn create(directory: &DataDir, java: &Java, jars: &Path) -> Res
         .args(jvm_arguments(jars, &logging))
         .arg("kafka.tools.StorageTool");
     format
-        .args(["format", "--cluster-id", &cluster_id()?, "--config"])
+        .args(["format", "--cluster-id", &new_cluster_id()?, "--config"])
         .arg(&properties);
     format.current_dir(directory.path(""));
     if let Some(user) = directory.user {
@@ -66,20 +80,24 @@ pub(crate) async fn create(directory: &DataDir, java: &Java, jars: &Path) -> Res
     directory.complete(&staging, LOG)
 }
 
-/// How the log is served on `port`, the controller listening on `controller_port`.
+/// How the log is served on `port`, the controller listening on `inner_port`.
 pub(crate) fn launch(
     directory: &DataDir,
     java: &Java,
     jars: &Path,
-    port: u16,
-    controller_port: u16,
+    port: HeldPort,
+    inner_port: HeldPort,
 ) -> Result<Launch, Error> {
     let log = directory.path(LOG);
     let properties = directory.path("kafka.properties");
-    fs::write(&properties, settings(&log, port, controller_port))
+    fs::write(&properties, settings(&log, port.number(), inner_port.number()))
         .map_err(Error::io("cannot write", &properties))?;
     let mut arguments = jvm_arguments(jars, &directory.path("kafka-log4j2.properties"));
     arguments.extend(["kafka.Kafka".into(), properties.into()]);
+    let probe = Probe::Kafka {
+        port: port.number(),
+        cluster_id: cluster_id_of(&log)?,
+    };
     Ok(Launch {
         part: Part::Kafka,
         program: java.program.clone(),
@@ -89,7 +107,8 @@ pub(crate) fn launch(
         pid_file: directory.pid_file(Part::Kafka),
         user: directory.user,
         port,
-        probe: Probe::Kafka { port },
+        _inner_port: Some(inner_port),
+        probe,
         stop_wait_max: STOP_WAIT_MAX,
     })
 }
@@ -159,14 +178,19 @@ rootLogger.appenderRef.console.ref=console
 
 /// A new id: 16 random bytes in URL-safe base64, of which hexadecimal digits are a part; the last digit of the 22 has
 /// only two significant bits.
-fn cluster_id() -> Result<String, Error> {
-    let mut bytes = [0; 11];
-    let source = "/dev/urandom";
-    fs::File::open(source)
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(Error::io("cannot read", source))?;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{}A", &digits[..21]))
+fn new_cluster_id() -> Result<String, Error> {
+    Ok(format!("{}A", &token()?[..21]))
+}
+
+/// The id that the log was made with.
+fn cluster_id_of(log: &Path) -> Result<String, Error> {
+    let path = log.join("meta.properties");
+    let failed = || Error::io("cannot read", &path);
+    let text = fs::read_to_string(&path).map_err(failed())?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("cluster.id="))
+        .map(|id| id.trim().to_owned())
+        .ok_or_else(|| failed()(io::Error::other("it names no cluster")))
 }
 
 #[cfg(test)]
@@ -175,8 +199,8 @@ mod tests {
 
     #[test]
     fn cluster_ids_differ_and_have_the_length_of_a_kafka_uuid() {
-        let id = cluster_id().unwrap();
+        let id = new_cluster_id().unwrap();
         assert_eq!(id.len(), 22);
-        assert_ne!(id, cluster_id().unwrap());
+        assert_ne!(id, new_cluster_id().unwrap());
     }
 }

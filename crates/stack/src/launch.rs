@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use crate::command;
 use crate::error::Error;
 use crate::options::Part;
+use crate::port::HeldPort;
 use crate::probe::Probe;
 use crate::process::Process;
 use crate::progress::{Progress, Step};
@@ -19,8 +20,8 @@ use crate::user::OrdinaryUser;
 const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Everything that starting a part takes.
-#[derive(Clone, Debug)]
+/// Everything that starting a part takes. Holds its ports for as long as it may be started.
+#[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) part: Part,
     pub(crate) program: PathBuf,
@@ -30,7 +31,9 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
     pub(crate) pid_file: PathBuf,
     pub(crate) user: Option<OrdinaryUser>,
-    pub(crate) port: u16,
+    pub(crate) port: HeldPort,
+    /// A second port, that only the part itself uses.
+    pub(crate) _inner_port: Option<HeldPort>,
     pub(crate) probe: Probe,
     /// How long an orderly stop may take before the part is killed.
     pub(crate) stop_wait_max: Duration,
@@ -43,7 +46,7 @@ impl Launch {
             what: self.part.name(),
         });
         let begun = Instant::now();
-        let mut process = Process::spawn(self).await?;
+        let process = Process::spawn(self).await?;
         while !self.probe.is_ready().await {
             if process.has_ended() {
                 return Err(self.ended());
@@ -53,7 +56,7 @@ impl Launch {
             }
             sleep(PROBE_INTERVAL).await;
         }
-        // Somebody else may answer on a port that our part could not have.
+        // The probe tells it from others that answer on its port, and not that it died since.
         if process.has_ended() {
             return Err(self.ended());
         }
@@ -67,7 +70,7 @@ impl Launch {
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port.number())
     }
 
     pub(crate) fn ended(&self) -> Error {
@@ -88,7 +91,8 @@ impl Launch {
         }
     }
 
-    fn log_tail(&self) -> String {
+    /// The last lines of its log, on one line.
+    pub(crate) fn log_tail(&self) -> String {
         command::tail(&String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()))
     }
 }

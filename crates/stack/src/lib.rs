@@ -19,6 +19,7 @@ mod registry;
 mod stack;
 mod start;
 mod temporary;
+mod token;
 mod tools;
 mod user;
 

@@ -14,6 +14,7 @@ use crate::find::{self, PostgresPrograms};
 use crate::launch::Launch;
 use crate::maven;
 use crate::options::Part;
+use crate::port::HeldPort;
 use crate::probe::Probe;
 use crate::tools::Tools;
 
@@ -178,7 +179,7 @@ fn as_user(directory: &DataDir, program: &Path) -> Command {
 }
 
 /// How the cluster is served on `port`.
-pub(crate) fn launch(directory: &DataDir, programs: &PostgresPrograms, port: u16) -> Launch {
+pub(crate) fn launch(directory: &DataDir, programs: &PostgresPrograms, port: HeldPort) -> Launch {
     let cluster = directory.path(CLUSTER);
     let socket = directory.socket_directory();
     Launch {
@@ -188,7 +189,7 @@ pub(crate) fn launch(directory: &DataDir, programs: &PostgresPrograms, port: u16
             "-D".into(),
             cluster.clone().into(),
             "-p".into(),
-            port.to_string().into(),
+            port.number().to_string().into(),
             "-k".into(),
             socket.into(),
         ],
@@ -196,12 +197,13 @@ pub(crate) fn launch(directory: &DataDir, programs: &PostgresPrograms, port: u16
         log: directory.log(Part::Postgres),
         pid_file: directory.pid_file(Part::Postgres),
         user: directory.user,
-        port,
         probe: Probe::Postgres {
-            socket: socket.join(format!(".s.PGSQL.{port}")),
+            socket: socket.join(format!(".s.PGSQL.{}", port.number())),
             user: NAME,
             database: NAME,
         },
+        port,
+        _inner_port: None,
         stop_wait_max: STOP_WAIT_MAX,
     }
 }

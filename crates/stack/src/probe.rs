@@ -1,4 +1,5 @@
-//! Asks a part, in its own protocol and no further, whether it serves. Every probe is bounded in time and in bytes.
+//! Asks a part, in its own protocol and no further, whether it serves and is ours: another's may answer on its port.
+//! Every probe is bounded in time and in bytes.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -12,19 +13,26 @@ use tokio::time::timeout;
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
+/// The header in which the registry repeats its token.
+pub(crate) const TOKEN_HEADER: &str = "X-Posthaste-Stack";
+
+const REGISTRY_CONFIG: &str = "/apis/ccompat/v7/config";
+
 /// What to ask.
 #[derive(Clone, Debug)]
 pub(crate) enum Probe {
-    /// A session on the Unix socket gets as far as the first query.
+    /// A session on the Unix socket gets as far as the first query. The socket is in a directory that this stack alone
+    /// holds, and Postgres makes it once it has its port, without which it ends: it can be no other's.
     Postgres {
         socket: PathBuf,
         user: &'static str,
         database: &'static str,
     },
-    /// The broker says which requests it knows.
-    Kafka { port: u16 },
-    /// The registry has taken BACKWARD as its global rule: it starts with none.
-    Registry { port: u16 },
+    /// The broker names the cluster that it serves.
+    Kafka { port: u16, cluster_id: String },
+    /// The registry shows the token that it was started with and has taken BACKWARD as its global rule: it starts with
+    /// none.
+    Registry { port: u16, token: String },
 }
 
 impl Probe {
@@ -37,8 +45,8 @@ impl Probe {
                     user,
                     database,
                 } => postgres_serves(UnixStream::connect(socket).await?, user, database).await,
-                Self::Kafka { port } => kafka_serves(connect(*port).await?).await,
-                Self::Registry { port } => registry_serves(*port).await,
+                Self::Kafka { port, cluster_id } => kafka_serves(connect(*port).await?, cluster_id).await,
+                Self::Registry { port, token } => registry_serves(*port, token).await,
             }
         };
         matches!(timeout(ANSWER_WAIT_MAX, asked).await, Ok(Ok(true)))
@@ -78,28 +86,41 @@ async fn postgres_serves(
     Ok(true)
 }
 
-/// Sends ApiVersions, version 0, which every broker answers once it is in service.
-async fn kafka_serves(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<bool> {
+/// Sends DescribeCluster, version 0, which every broker answers once it is in service.
+async fn kafka_serves(mut stream: impl AsyncRead + AsyncWrite + Unpin, cluster_id: &str) -> io::Result<bool> {
     const CORRELATION: u32 = 7;
     let client = b"probe";
-    let mut request = vec![0, 18, 0, 0];
+    let mut request = vec![0, 60, 0, 0];
     request.extend_from_slice(&CORRELATION.to_be_bytes());
     request.extend_from_slice(&[0, 5]);
     request.extend_from_slice(client);
+    // No tagged fields in the header, no authorised operations, no tagged fields in the body.
+    request.extend_from_slice(&[0, 0, 0]);
     let length = u32::try_from(request.len()).expect("the request is short");
     stream.write_all(&length.to_be_bytes()).await?;
     stream.write_all(&request).await?;
+    // Correlation, no tagged fields, no throttling, no error and no message to it; then the id, a compact string.
+    let mut expected = CORRELATION.to_be_bytes().to_vec();
+    expected.extend_from_slice(&[0; 8]);
+    expected.push(u8::try_from(cluster_id.len() + 1).expect("an id is short"));
+    expected.extend_from_slice(cluster_id.as_bytes());
     let _length = stream.read_u32().await?;
-    Ok(stream.read_u32().await? == CORRELATION && stream.read_i16().await? == 0)
+    let mut answer = vec![0; expected.len()];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer == expected)
 }
 
-async fn registry_serves(port: u16) -> io::Result<bool> {
+async fn registry_serves(port: u16, token: &str) -> io::Result<bool> {
+    // First, because nothing may be changed in a registry that is not ours.
+    if !shows(&http(port, "GET", REGISTRY_CONFIG, "").await?, token) {
+        return Ok(false);
+    }
     let rule = r#"{"compatibility":"BACKWARD"}"#;
-    let set = http(port, "PUT", "/apis/ccompat/v7/config", rule).await?;
+    let set = http(port, "PUT", REGISTRY_CONFIG, rule).await?;
     if status(&set) != Some(200) {
         return Ok(false);
     }
-    let held = http(port, "GET", "/apis/ccompat/v7/config", "").await?;
+    let held = http(port, "GET", REGISTRY_CONFIG, "").await?;
     Ok(status(&held) == Some(200) && held.contains("BACKWARD"))
 }
 
@@ -115,6 +136,13 @@ async fn http(port: u16, method: &str, path: &str, body: &str) -> io::Result<Str
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Whether an answer's head has the token.
+fn shows(answer: &str, token: &str) -> bool {
+    let header = format!("{TOKEN_HEADER}: {token}");
+    let mut head = answer.lines().take_while(|line| !line.is_empty());
+    head.any(|line| line.eq_ignore_ascii_case(&header))
 }
 
 fn status(answer: &str) -> Option<u16> {
@@ -149,9 +177,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn kafka_serves_when_it_answers_our_request_without_an_error() {
-        assert!(kafka_serves(peer(b"\0\0\0\x06\0\0\0\x07\0\0")).await.unwrap());
-        assert!(!kafka_serves(peer(b"\0\0\0\x06\0\0\0\x07\0\x23")).await.unwrap());
+    async fn kafka_serves_when_it_names_our_cluster_without_an_error() {
+        let ours = b"\0\0\0\x0f\0\0\0\x07\0\0\0\0\0\0\0\0\x03id";
+        assert!(kafka_serves(peer(ours), "id").await.unwrap());
+        assert!(!kafka_serves(peer(ours), "di").await.unwrap());
+        let failed = b"\0\0\0\x0f\0\0\0\x07\0\0\0\0\0\0\x23\0\x03id";
+        assert!(!kafka_serves(peer(failed), "id").await.unwrap());
+        assert!(kafka_serves(peer(b"HTTP/1.1 400\r\n"), "id").await.is_err());
+    }
+
+    #[test]
+    fn only_the_registry_that_was_started_with_the_token_shows_it() {
+        let answer = "HTTP/1.1 200 OK\r\nx-posthaste-stack: a1\r\n\r\nX-Posthaste-Stack: b2";
+        assert!(shows(answer, "a1"));
+        assert!(!shows(answer, "a"));
+        assert!(!shows(answer, "b2"));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! One running part: its process, and the watcher that ends it with us. Must not know what the part is.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
@@ -66,7 +67,7 @@ pub(crate) struct Process {
     stop_signal: StopSignal,
     stop_wait_max: Duration,
     pid_file: PathBuf,
-    watcher: Child,
+    ended: watch::Receiver<bool>,
     /// The watcher reads the other end and takes its closing for our end.
     _lifeline: ChildStdin,
 }
@@ -74,15 +75,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program under a watcher. That it runs says nothing yet about whether it serves.
     pub(crate) async fn spawn(launch: &Launch) -> Result<Self, Error> {
-        let mut watcher = watch(launch).map_err(Error::io("cannot start", &launch.program))?;
+        let failed = || Error::io("cannot start", &launch.program);
+        let mut watcher = start_watcher(launch).map_err(failed())?;
         let lifeline = watcher.stdin.take().expect("standard input is a pipe");
-        let stdout = watcher.stdout.take().expect("standard output is a pipe");
-        let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .await
-            .map_err(Error::io("cannot start", &launch.program))?;
-        let pid = line.trim().parse().map_err(|_| launch.ended())?;
+        let (pid_sender, pid) = oneshot::channel();
+        let (ended_sender, ended) = watch::channel(false);
+        thread::Builder::new()
+            .name(format!("stack-{}", launch.part.slug()))
+            .spawn(move || follow(watcher, pid_sender, &ended_sender))
+            .map_err(failed())?;
+        let pid = pid.await.unwrap_or_default().trim().parse();
+        let pid = pid.map_err(|_| launch.ended())?;
         let identity = identity(pid);
         if let Some(identity) = &identity {
             fs::write(&launch.pid_file, format!("{pid} {identity}\n"))
@@ -94,14 +97,23 @@ impl Process {
             stop_signal: StopSignal::of(launch.part),
             stop_wait_max: launch.stop_wait_max,
             pid_file: launch.pid_file.clone(),
-            watcher,
+            ended,
             _lifeline: lifeline,
         })
     }
 
     /// Whether the program has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.watcher.try_wait(), Ok(None))
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// Completes when the program has ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            let waited = ended.wait_for(|ended| *ended).await;
+            waited.expect("the thread that follows a part tells of its end");
+        }
     }
 
     /// Stops it from running, as a stalled disk or a frozen machine would, until [`Process::resume`].
@@ -114,12 +126,12 @@ impl Process {
     }
 
     /// Asks it to end, and kills it when that takes too long.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
         self.resume();
         if self.is_alive() {
             signal(self.pid, self.stop_signal.signal());
         }
-        if timeout(self.stop_wait_max, self.watcher.wait()).await.is_err() {
+        if timeout(self.stop_wait_max, self.ended()).await.is_err() {
             tracing::warn!(process.id = self.pid, "killing a part that did not stop");
             self.kill().await;
         } else {
@@ -128,9 +140,9 @@ impl Process {
     }
 
     /// Kills it and its children, as a power cut would.
-    pub(crate) async fn kill(mut self) {
+    pub(crate) async fn kill(self) {
         self.signal_family(Signal::KILL);
-        let _status = self.watcher.wait().await;
+        self.ended().await;
         let _gone_already = fs::remove_file(&self.pid_file);
     }
 
@@ -139,7 +151,7 @@ impl Process {
         self.signal_family(Signal::KILL);
         let begun = Instant::now();
         while self.is_alive() && begun.elapsed() < KILL_WAIT_MAX {
-            std::thread::sleep(POLL);
+            thread::sleep(POLL);
         }
         let _gone_already = fs::remove_file(&self.pid_file);
     }
@@ -155,7 +167,19 @@ impl Process {
     }
 }
 
-fn watch(launch: &Launch) -> io::Result<Child> {
+/// Tells the pid that the watcher prints, and when the part has ended. It has a thread of its own, so that a part may
+/// outlive the runtime on which it was started.
+fn follow(mut watcher: Child, pid: oneshot::Sender<String>, ended: &watch::Sender<bool>) {
+    let stdout = watcher.stdout.take().expect("standard output is a pipe");
+    let mut line = String::new();
+    // Where there is nothing to read there is no pid, which the receiver reports.
+    let _unread = BufReader::new(stdout).read_line(&mut line);
+    let _cancelled = pid.send(line);
+    let _status = watcher.wait();
+    ended.send_replace(true);
+}
+
+fn start_watcher(launch: &Launch) -> io::Result<Child> {
     let log = open_log(&launch.log)?;
     let mut command = Command::new("sh");
     command.args([

@@ -13,8 +13,10 @@ use crate::find::Java;
 use crate::launch::Launch;
 use crate::maven;
 use crate::options::Part;
+use crate::port::HeldPort;
 use crate::postgres;
-use crate::probe::Probe;
+use crate::probe::{Probe, TOKEN_HEADER};
+use crate::token::token;
 use crate::tools::Tools;
 
 /// The newest that runs on Java 17.
@@ -45,9 +47,10 @@ pub(crate) fn launch(
     directory: &DataDir,
     java: &Java,
     application: &Path,
-    port: u16,
+    port: HeldPort,
     postgres_port: u16,
-) -> Launch {
+) -> Result<Launch, Error> {
+    let token = token()?;
     let database = postgres::REGISTRY_DATABASE;
     let jar = application.join(format!("apicurio-registry-app-{VERSION}-runner.jar"));
     let mut arguments: Vec<OsString> = [
@@ -62,7 +65,8 @@ pub(crate) fn launch(
     arguments.extend(
         [
             "-Dquarkus.http.host=127.0.0.1".to_owned(),
-            format!("-Dquarkus.http.port={port}"),
+            format!("-Dquarkus.http.port={}", port.number()),
+            format!("-Dquarkus.http.header.\"{TOKEN_HEADER}\".value={token}"),
             "-Dquarkus.banner.enabled=false".to_owned(),
             "-Dquarkus.log.level=WARN".to_owned(),
             "-Dquarkus.log.category.\"io.apicurio\".level=WARN".to_owned(),
@@ -82,7 +86,7 @@ pub(crate) fn launch(
         .map(Into::into),
     );
     arguments.extend(["-jar".into(), jar.into()]);
-    Launch {
+    Ok(Launch {
         part: Part::Registry,
         program: java.program.clone(),
         arguments,
@@ -90,10 +94,14 @@ pub(crate) fn launch(
         log: directory.log(Part::Registry),
         pid_file: directory.pid_file(Part::Registry),
         user: directory.user,
+        probe: Probe::Registry {
+            port: port.number(),
+            token,
+        },
         port,
-        probe: Probe::Registry { port },
+        _inner_port: None,
         stop_wait_max: STOP_WAIT_MAX,
-    }
+    })
 }
 
 /// The address of its Confluent-compatible API.

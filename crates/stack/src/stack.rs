@@ -1,6 +1,7 @@
 //! A running stack: the order in which its parts start and stop, and what a test may do to them meanwhile.
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 
 use crate::data_dir::DataDir;
@@ -68,7 +69,9 @@ impl Stack {
                 None
             };
             let registry = match &postgres {
-                Some(postgres) if runs_registry => Some(starter.registry(postgres.launch.port).await?),
+                Some(postgres) if runs_registry => {
+                    Some(starter.registry(postgres.launch.port.number()).await?)
+                }
                 _ => None,
             };
             Ok::<_, Error>((postgres, registry))
@@ -82,7 +85,7 @@ impl Stack {
         };
         let ((postgres, registry), kafka) = tokio::try_join!(Box::pin(databases), Box::pin(broker))?;
 
-        let port = |part: &Option<Managed>| part.as_ref().map(|part| part.launch.port).unwrap_or_default();
+        let port = |part: &Option<Managed>| part.as_ref().map_or(0, |part| part.launch.port.number());
         let (database_url, database_tcp_url) = match options.database_url {
             Some(url) => (url.clone(), url),
             None => (
@@ -143,13 +146,29 @@ impl Stack {
     /// # Errors
     /// When the part is not run by this stack, or does not come up.
     pub async fn restart(&self, part: Part) -> Result<(), Error> {
-        let managed = self.managed(part)?;
-        let mut process = managed.process.lock().await;
-        if let Some(running) = process.take() {
-            running.stop().await;
+        self.managed(part)?.restart(self.progress.as_ref()).await
+    }
+
+    /// Waits until a part ends that nobody killed or restarted here, and returns it with the last lines of its log and
+    /// where the whole of it is. Goes on to wait over kills, restarts and pauses. Cancel safe; once a part has died
+    /// it completes at once, until that part is restarted.
+    pub async fn died(&self) -> (Part, String) {
+        // In this order because the registry cannot live without Postgres.
+        tokio::select! {
+            biased;
+            death = self.died_of(Part::Postgres) => death,
+            death = self.died_of(Part::Kafka) => death,
+            death = self.died_of(Part::Registry) => death,
         }
-        *process = Some(Box::pin(managed.launch.start(self.progress.as_ref())).await?);
-        Ok(())
+    }
+
+    async fn died_of(&self, part: Part) -> (Part, String) {
+        let Ok(managed) = self.managed(part) else {
+            return pending().await;
+        };
+        managed.died().await;
+        let (tail, log) = (managed.launch.log_tail(), managed.launch.log.display());
+        (part, format!("{tail} (whole log: {log})"))
     }
 
     /// Freezes a part (`SIGSTOP`, to its children too) until [`Stack::resume`]: its connections stay open and silent.
@@ -184,7 +203,9 @@ impl Stack {
     }
 
     async fn end(&self, part: Option<Managed>) {
-        let Some(process) = part.and_then(|managed| managed.process.into_inner()) else {
+        // The rest of it stays until the end: with it go the ports.
+        let Some(managed) = part else { return };
+        let Some(process) = managed.process.into_inner() else {
             return;
         };
         if self.is_temporary {

@@ -1,12 +1,16 @@
 //! Makes each part ready and starts it, again with another free port where somebody else was quicker.
 
-use tokio::sync::Mutex;
+use std::pin::pin;
+
+use tokio::sync::{Mutex, Notify};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::launch::Launch;
 use crate::options::{Part, Ports};
+use crate::port::HeldPort;
 use crate::process::Process;
+use crate::progress::Progress;
 use crate::tools::Tools;
 use crate::{kafka, port, postgres, registry};
 
@@ -19,6 +23,46 @@ pub(crate) struct Managed {
     pub(crate) launch: Launch,
     /// `None` after a kill.
     pub(crate) process: Mutex<Option<Process>>,
+    /// Told of every restart.
+    restarted: Notify,
+}
+
+impl Managed {
+    fn new(launch: Launch, process: Process) -> Self {
+        Self {
+            launch,
+            process: Mutex::new(Some(process)),
+            restarted: Notify::new(),
+        }
+    }
+
+    /// Starts it again, stopping it in order first if it runs.
+    pub(crate) async fn restart(&self, progress: &dyn Progress) -> Result<(), Error> {
+        let mut process = self.process.lock().await;
+        if let Some(running) = process.take() {
+            running.stop().await;
+        }
+        *process = Some(Box::pin(self.launch.start(progress)).await?);
+        self.restarted.notify_waiters();
+        Ok(())
+    }
+
+    /// Completes when it has ended and nobody here had a hand in it: who kills or restarts it takes the process out of
+    /// its place before ending it.
+    pub(crate) async fn died(&self) {
+        loop {
+            // Made before looking, so that no restart is missed.
+            let restarted = pin!(self.restarted.notified());
+            let ended = self.process.lock().await.as_ref().map(Process::ended);
+            match ended {
+                Some(ended) => ended.await,
+                None => restarted.await,
+            }
+            if self.process.lock().await.as_ref().is_some_and(Process::has_ended) {
+                return;
+            }
+        }
+    }
 }
 
 pub(crate) struct Starter<'a> {
@@ -38,6 +82,7 @@ impl Starter<'_> {
     }
 
     pub(crate) async fn kafka(&self) -> Result<Managed, Error> {
+        kafka::check_path(self.directory)?;
         let java = self.tools.java()?;
         let jars = kafka::jars(self.tools).await?;
         kafka::create(self.directory, java, &jars).await?;
@@ -48,29 +93,20 @@ impl Starter<'_> {
     pub(crate) async fn registry(&self, postgres_port: u16) -> Result<Managed, Error> {
         let java = self.tools.java()?;
         let application = registry::application(self.tools).await?;
-        let plan = |port| {
-            Ok(registry::launch(
-                self.directory,
-                java,
-                &application,
-                port,
-                postgres_port,
-            ))
-        };
+        let plan = |port| registry::launch(self.directory, java, &application, port, postgres_port);
         self.serve(Part::Registry, plan).await
     }
 
-    async fn serve(&self, part: Part, plan: impl Fn(u16) -> Result<Launch, Error>) -> Result<Managed, Error> {
+    async fn serve(
+        &self,
+        part: Part,
+        plan: impl Fn(HeldPort) -> Result<Launch, Error>,
+    ) -> Result<Managed, Error> {
         let mut attempt = 1;
         loop {
             let launch = plan(port::choose(self.ports, part)?)?;
             match launch.start(self.tools.progress()).await {
-                Ok(process) => {
-                    return Ok(Managed {
-                        launch,
-                        process: Mutex::new(Some(process)),
-                    });
-                }
+                Ok(process) => return Ok(Managed::new(launch, process)),
                 Err(Error::Ended { tail, .. }) if attempt < ATTEMPT_COUNT_MAX => {
                     tracing::warn!(
                         part = part.slug(),

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tokio::io::copy_bidirectional;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_postgres::NoTls;
 
 const SCHEMA: &str = r#"{"schema":"{\"type\":\"record\",\"name\":\"A\",\"fields\":[]}"}"#;
@@ -69,6 +71,47 @@ pub(crate) fn http(base: &str, method: &str, path: &str, body: &str) -> String {
     answer
 }
 
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Listens on the port of one address and passes what comes on to that of another.
+pub(crate) async fn relay(from: &str, to: &str) -> JoinHandle<()> {
+    let address = |text: &str| {
+        let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+        let port = text.split_once("127.0.0.1:").unwrap().1;
+        (Ipv4Addr::LOCALHOST, digits(port).parse::<u16>().unwrap())
+    };
+    let (listener, to) = (
+        tokio::net::TcpListener::bind(address(from)).await.unwrap(),
+        address(to),
+    );
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
+                // Whoever asked may be gone before the answer.
+                let _copied = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    })
+}
+
+/// Kills a part behind its stack's back.
+pub(crate) fn kill_outside(directory: &Path, part: &str) {
+    let pid = pid(&directory.join("stack/run").join(part).with_extension("pid"));
+    let status = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+fn pid(file: &Path) -> u32 {
+    let text = fs::read_to_string(file).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
 /// The parts' pids.
 pub(crate) fn processes(directory: &Path) -> Vec<u32> {
     let files = fs::read_dir(directory.join("stack/run"))
@@ -76,15 +119,7 @@ pub(crate) fn processes(directory: &Path) -> Vec<u32> {
         .map(|entry| entry.unwrap().path());
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "pid"))
-        .map(|path| {
-            fs::read_to_string(path)
-                .unwrap()
-                .split(' ')
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap()
-        })
+        .map(|path| pid(&path))
         .collect()
 }
 
