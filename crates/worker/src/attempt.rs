@@ -19,6 +19,9 @@ use crate::outcome::{AttemptFacts, Outcome};
 use crate::reporter::{Ended, Reporter, ReporterState};
 use crate::{Attempt, Handler, HandlerError, JsonText};
 
+/// How long a record may be ahead of its row. Without a synchronous standby it is microseconds, milliseconds under load.
+const UNSEEN_ROW_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// What all attempts of a process share.
 pub(crate) struct Attempts {
     pub(crate) store: Store,
@@ -105,7 +108,7 @@ impl Attempts {
             }
             Claimed::Gone => return Dealt::With,
             Claimed::Missing => {
-                tracing::warn!(task.id = %task.task_id, "a record names a task that does not exist");
+                tracing::error!(task.id = %task.task_id, "a record names a task that the database does not have; it is skipped");
                 return Dealt::With;
             }
         };
@@ -249,6 +252,8 @@ impl Attempts {
 
 /// The writes. The grouped ones wait for the database themselves and give up only when the process stops.
 impl Attempts {
+    /// A row that is missing is looked for again for a while: the log is read before its transaction is visible to
+    /// others, so the record of a new task may overtake its row.
     async fn claim(&self, task: &TaskRequested, token: ClaimToken) -> Option<Claimed> {
         let claim = Claim {
             task_id: task.task_id,
@@ -256,11 +261,16 @@ impl Attempts {
             token,
             worker: Arc::clone(&self.worker),
         };
-        self.writes
-            .claim(claim)
-            .await
-            .map_err(|error| given_up(task.task_id, &error))
-            .ok()
+        let end = Instant::now() + UNSEEN_ROW_WAIT_MAX;
+        let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(250));
+        loop {
+            let claimed = self.writes.claim(claim.clone()).await;
+            match claimed.map_err(|error| given_up(task.task_id, &error)).ok()? {
+                Claimed::Missing if Instant::now() < end && backoff.wait(&self.stopper).await => {}
+                Claimed::Missing if self.stopper.is_stopped() => return None,
+                claimed => return Some(claimed),
+            }
+        }
     }
 
     async fn complete(&self, completion: Completion) -> Option<Completed> {
