@@ -47,7 +47,10 @@ impl Problem {
     /// Adds a field that is wrong.
     #[must_use]
     pub fn with_field(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        self.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
+        self.errors.push(FieldProblem {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        });
         self
     }
 }

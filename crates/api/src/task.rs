@@ -23,7 +23,11 @@ impl Links {
     /// The links of a task.
     pub fn of(id: TaskId) -> Self {
         let this = format!("/v1/tasks/{id}");
-        Self { events: format!("{this}/events"), history: format!("{this}/history"), this }
+        Self {
+            events: format!("{this}/events"),
+            history: format!("{this}/history"),
+            this,
+        }
     }
 }
 

@@ -42,7 +42,6 @@ const WHO_USES: &[(&str, &[&str])] = &[
     ("hyper", &["http"]),
     ("hyper-util", &["http"]),
     ("clap", &["posthaste", "bench"]),
-    ("figment", &["runtime"]),
     ("metrics-exporter-prometheus", &["runtime"]),
 ];
 

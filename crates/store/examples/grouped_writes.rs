@@ -23,16 +23,32 @@ async fn main() {
     let url = args.next().expect("the first argument is the database's URL");
     let mut number = |default: usize| args.next().map_or(default, |text| text.parse().unwrap());
     let (callers, tasks, lanes) = (number(64), number(200_000), number(2));
-    let store =
-        Store::new(&StoreOptions { url, pool_size: 2, application_name: "grouped_writes".into() }).unwrap();
+    let store = Store::new(&StoreOptions {
+        url,
+        pool_size: 2,
+        application_name: "grouped_writes".into(),
+    })
+    .unwrap();
     migrate(&store).await.unwrap();
     for (topic, text) in [("tasks.default", TASK_REQUESTED), (topics::RESULTS, TASK_EVENT)] {
-        let id = SchemaId(SCHEMAS.iter().position(|schema| schema.name == text.name).unwrap() as i32 + 1);
-        store.record_schema(&topics::value_subject(topic), id, text.name, &text.fingerprint()).await.unwrap();
+        let id = SchemaId(
+            SCHEMAS
+                .iter()
+                .position(|schema| schema.name == text.name)
+                .unwrap() as i32
+                + 1,
+        );
+        store
+            .record_schema(&topics::value_subject(topic), id, text.name, &text.fingerprint())
+            .await
+            .unwrap();
     }
 
     let stopper = Stopper::new();
-    let options = GroupOptions { lanes, ..GroupOptions::default() };
+    let options = GroupOptions {
+        lanes,
+        ..GroupOptions::default()
+    };
     let submitter = Submitter::start(&store, options.clone(), stopper.child());
     let writes = WorkerWrites::start(&store, options, stopper.child());
     let made: Arc<Vec<Task>> = Arc::new((0..tasks).map(|_| new_task()).collect());
@@ -41,7 +57,11 @@ async fn main() {
     each(callers, Arc::clone(&made), move |task| {
         let submitter = submitter.clone();
         async move {
-            let new = NewTask { task, event_id: ids::event_id(), idempotency: None };
+            let new = NewTask {
+                task,
+                event_id: ids::event_id(),
+                idempotency: None,
+            };
             assert_eq!(submitter.submit(new).await.unwrap(), Submitted::Stored);
         }
     })
@@ -82,8 +102,19 @@ where
 
 async fn run(writes: &WorkerWrites, worker: Arc<str>, mut task: Task) {
     let token = ids::claim_token();
-    let claim = Claim { task_id: task.id, run: task.run, token, worker };
-    let Claimed::Granted { attempt, version, started_at, .. } = writes.claim(claim).await.unwrap() else {
+    let claim = Claim {
+        task_id: task.id,
+        run: task.run,
+        token,
+        worker,
+    };
+    let Claimed::Granted {
+        attempt,
+        version,
+        started_at,
+        ..
+    } = writes.claim(claim).await.unwrap()
+    else {
         panic!("a fresh task can be claimed");
     };
     let now = SystemClock.now();
@@ -94,13 +125,20 @@ async fn run(writes: &WorkerWrites, worker: Arc<str>, mut task: Task) {
     task.finished_at = Some(now);
     task.result = Some(r#"{"pages":3,"url":"https://files.example/invoice-1001.pdf"}"#.to_owned());
     let event = TaskEvent::of(&task, ids::event_id(), EventKind::Done, now);
-    let completion = Completion { token, event, retry_at: None };
+    let completion = Completion {
+        token,
+        event,
+        retry_at: None,
+    };
     assert_eq!(writes.complete(completion).await.unwrap(), Completed::Stored);
 }
 
 fn report(what: &str, tasks: usize, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
-    println!("{what}: {tasks} in {seconds:.2} s = {:.0}/s", tasks as f64 / seconds);
+    println!(
+        "{what}: {tasks} in {seconds:.2} s = {:.0}/s",
+        tasks as f64 / seconds
+    );
 }
 
 fn new_task() -> Task {
@@ -111,7 +149,9 @@ fn new_task() -> Task {
         queue: "default".into(),
         key: None,
         channel: Some("orders".into()),
-        payload: r#"{"invoice":1001,"customer":"c-17","lines":[{"sku":"a-1","qty":2},{"sku":"b-2","qty":1}]}"#.into(),
+        payload:
+            r#"{"invoice":1001,"customer":"c-17","lines":[{"sku":"a-1","qty":2},{"sku":"b-2","qty":1}]}"#
+                .into(),
         priority: 5,
         not_before: None,
         deadline: None,

@@ -80,14 +80,18 @@ impl Store {
         let oldest = filter.since.map_or(Uuid::nil(), first_id_at);
         let before = filter.before.map_or(Uuid::max(), AttemptId::uuid);
         let client = self.client().await?;
-        let rows = query::rows(&client, WEBHOOK_ATTEMPTS, &[
-            &endpoint_id.uuid(),
-            &oldest,
-            &before,
-            &filter.status,
-            &filter.since,
-            &limit,
-        ])
+        let rows = query::rows(
+            &client,
+            WEBHOOK_ATTEMPTS,
+            &[
+                &endpoint_id.uuid(),
+                &oldest,
+                &before,
+                &filter.status,
+                &filter.since,
+                &limit,
+            ],
+        )
         .await?;
         rows.iter().map(attempt_of_row).collect()
     }

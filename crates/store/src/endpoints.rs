@@ -33,8 +33,11 @@ const ENDPOINTS: &str = concat!(
     " from posthaste.endpoints e where e.tenant = $1 order by e.id desc limit $2"
 );
 
-const ENDPOINT: &str =
-    concat!("-- endpoint\nselect ", endpoint_columns!(), " from posthaste.endpoints e where e.tenant = $1 and e.id = $2");
+const ENDPOINT: &str = concat!(
+    "-- endpoint\nselect ",
+    endpoint_columns!(),
+    " from posthaste.endpoints e where e.tenant = $1 and e.id = $2"
+);
 
 const ENABLED_ENDPOINTS: &str = concat!(
     "-- enabled_endpoints\nselect ",
@@ -142,23 +145,27 @@ impl Store {
     /// When the database does not answer.
     pub async fn add_endpoint(&self, endpoint: &Endpoint) -> Result<bool, Error> {
         let client = self.client().await?;
-        let added = query::execute(&client, ADD_ENDPOINT, &[
-            &endpoint.id.uuid(),
-            &endpoint.tenant,
-            &endpoint.url,
-            &names(&endpoint.events),
-            &endpoint.channels,
-            &endpoint.types,
-            &endpoint.description,
-            &Json(&endpoint.headers),
-            &endpoint.rate_per_s,
-            &endpoint.max_in_flight,
-            &endpoint.ordered,
-            &endpoint.signing,
-            &endpoint.key.expose(),
-            &endpoint.created_at,
-            &COUNT_MAX,
-        ])
+        let added = query::execute(
+            &client,
+            ADD_ENDPOINT,
+            &[
+                &endpoint.id.uuid(),
+                &endpoint.tenant,
+                &endpoint.url,
+                &names(&endpoint.events),
+                &endpoint.channels,
+                &endpoint.types,
+                &endpoint.description,
+                &Json(&endpoint.headers),
+                &endpoint.rate_per_s,
+                &endpoint.max_in_flight,
+                &endpoint.ordered,
+                &endpoint.signing,
+                &endpoint.key.expose(),
+                &endpoint.created_at,
+                &COUNT_MAX,
+            ],
+        )
         .await?;
         Ok(added == 1)
     }
@@ -169,7 +176,11 @@ impl Store {
     /// When the database does not answer or holds what this program did not write.
     pub async fn endpoints(&self, tenant: &str) -> Result<Vec<Endpoint>, Error> {
         let client = self.client().await?;
-        query::rows(&client, ENDPOINTS, &[&tenant, &COUNT_MAX]).await?.iter().map(endpoint_of_row).collect()
+        query::rows(&client, ENDPOINTS, &[&tenant, &COUNT_MAX])
+            .await?
+            .iter()
+            .map(endpoint_of_row)
+            .collect()
     }
 
     /// One endpoint, if it is this tenant's.
@@ -178,7 +189,11 @@ impl Store {
     /// As [`Self::endpoints`].
     pub async fn endpoint(&self, tenant: &str, id: EndpointId) -> Result<Option<Endpoint>, Error> {
         let client = self.client().await?;
-        query::row(&client, ENDPOINT, &[&tenant, &id.uuid()]).await?.as_ref().map(endpoint_of_row).transpose()
+        query::row(&client, ENDPOINT, &[&tenant, &id.uuid()])
+            .await?
+            .as_ref()
+            .map(endpoint_of_row)
+            .transpose()
     }
 
     /// Every tenant's enabled endpoints.
@@ -187,7 +202,11 @@ impl Store {
     /// As [`Self::endpoints`].
     pub async fn enabled_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
         let client = self.client().await?;
-        query::rows(&client, ENABLED_ENDPOINTS, &[]).await?.iter().map(endpoint_of_row).collect()
+        query::rows(&client, ENABLED_ENDPOINTS, &[])
+            .await?
+            .iter()
+            .map(endpoint_of_row)
+            .collect()
     }
 
     /// A number that changes whenever an endpoint is added, changed or deleted.
@@ -207,21 +226,25 @@ impl Store {
     /// When the database does not answer.
     pub async fn update_endpoint(&self, endpoint: &Endpoint, read_at: DateTime<Utc>) -> Result<bool, Error> {
         let client = self.client().await?;
-        let updated = query::execute(&client, UPDATE_ENDPOINT, &[
-            &endpoint.tenant,
-            &endpoint.id.uuid(),
-            &endpoint.url,
-            &names(&endpoint.events),
-            &endpoint.channels,
-            &endpoint.types,
-            &endpoint.description,
-            &Json(&endpoint.headers),
-            &endpoint.rate_per_s,
-            &endpoint.max_in_flight,
-            &endpoint.ordered,
-            &endpoint.updated_at,
-            &read_at,
-        ])
+        let updated = query::execute(
+            &client,
+            UPDATE_ENDPOINT,
+            &[
+                &endpoint.tenant,
+                &endpoint.id.uuid(),
+                &endpoint.url,
+                &names(&endpoint.events),
+                &endpoint.channels,
+                &endpoint.types,
+                &endpoint.description,
+                &Json(&endpoint.headers),
+                &endpoint.rate_per_s,
+                &endpoint.max_in_flight,
+                &endpoint.ordered,
+                &endpoint.updated_at,
+                &read_at,
+            ],
+        )
         .await?;
         Ok(updated == 1)
     }
@@ -240,8 +263,12 @@ impl Store {
         at: DateTime<Utc>,
     ) -> Result<Option<Endpoint>, Error> {
         let client = self.client().await?;
-        let row =
-            query::row(&client, SET_ENDPOINT_ENABLED, &[&tenant, &id.uuid(), &enabled, &reason, &at]).await?;
+        let row = query::row(
+            &client,
+            SET_ENDPOINT_ENABLED,
+            &[&tenant, &id.uuid(), &enabled, &reason, &at],
+        )
+        .await?;
         row.as_ref().map(endpoint_of_row).transpose()
     }
 
@@ -264,7 +291,8 @@ fn names(kinds: &[EventKind]) -> Vec<&'static str> {
 
 /// A kind of event from its text.
 pub(crate) fn kind_of(text: &str) -> Result<EventKind, Error> {
-    text.parse().map_err(|error| Error::Corrupt(format!("kind of event: {error}")))
+    text.parse()
+        .map_err(|error| Error::Corrupt(format!("kind of event: {error}")))
 }
 
 fn endpoint_of_row(row: &Row) -> Result<Endpoint, Error> {
@@ -273,7 +301,11 @@ fn endpoint_of_row(row: &Row) -> Result<Endpoint, Error> {
         id: EndpointId::from_uuid(columns.take::<Uuid>()?),
         tenant: columns.take()?,
         url: columns.take()?,
-        events: columns.take::<Vec<&str>>()?.into_iter().map(kind_of).collect::<Result<_, _>>()?,
+        events: columns
+            .take::<Vec<&str>>()?
+            .into_iter()
+            .map(kind_of)
+            .collect::<Result<_, _>>()?,
         channels: columns.take()?,
         types: columns.take()?,
         description: columns.take()?,

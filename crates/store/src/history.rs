@@ -135,10 +135,17 @@ pub(crate) async fn add(
     let run: Vec<i32> = changes.iter().map(|change| change.run).collect();
     let attempt: Vec<i32> = changes.iter().map(|change| change.attempt).collect();
     let worker: Vec<Option<&str>> = changes.iter().map(|change| change.worker.as_deref()).collect();
-    let error: Vec<Option<String>> = changes.iter().map(|change| change.error.as_ref().map(error_text)).collect();
+    let error: Vec<Option<String>> = changes
+        .iter()
+        .map(|change| change.error.as_ref().map(error_text))
+        .collect();
     let note: Vec<Option<&str>> = changes.iter().map(|change| change.note.as_deref()).collect();
-    query::execute(client, ADD_TASK_HISTORY, &[&id.uuid(), &at, &state, &run, &attempt, &worker, &error, &note])
-        .await?;
+    query::execute(
+        client,
+        ADD_TASK_HISTORY,
+        &[&id.uuid(), &at, &state, &run, &attempt, &worker, &error, &note],
+    )
+    .await?;
     Ok(())
 }
 
@@ -158,7 +165,9 @@ pub(crate) fn run_changes(task: &Task) -> impl Iterator<Item = Change> + use<> {
         error,
         note: None,
     };
-    let started = task.started_at.map(|at| change(at, TaskState::Running, task.worker.clone(), None));
+    let started = task
+        .started_at
+        .map(|at| change(at, TaskState::Running, task.worker.clone(), None));
     let ended = task
         .finished_at
         .filter(|_| task.state.is_final() && task.state != TaskState::Cancelled)
@@ -171,7 +180,11 @@ fn submission(task: &Task) -> Change {
     let waits = task.not_before.is_some_and(|time| time > task.created_at);
     Change {
         at: task.created_at,
-        state: if waits { TaskState::Scheduled } else { TaskState::Init },
+        state: if waits {
+            TaskState::Scheduled
+        } else {
+            TaskState::Init
+        },
         run: 1,
         attempt: 0,
         worker: None,

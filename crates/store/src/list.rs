@@ -94,9 +94,16 @@ struct Range {
 
 impl Range {
     fn of(filter: &TaskFilter, after: Option<TaskId>) -> Self {
-        let low = filter.created_after.map_or(Uuid::nil(), |time| first_id_of(time - ID_TIME_SLACK));
-        let high = filter.created_before.map_or(Uuid::max(), |time| first_id_of(time + ID_TIME_SLACK));
-        Self { low, high: after.map_or(high, |id| high.min(id.uuid())) }
+        let low = filter
+            .created_after
+            .map_or(Uuid::nil(), |time| first_id_of(time - ID_TIME_SLACK));
+        let high = filter
+            .created_before
+            .map_or(Uuid::max(), |time| first_id_of(time + ID_TIME_SLACK));
+        Self {
+            low,
+            high: after.map_or(high, |id| high.min(id.uuid())),
+        }
     }
 }
 
@@ -146,30 +153,47 @@ async fn matching(
     range: &Range,
     limit: usize,
 ) -> Result<(Vec<Task>, usize), Error> {
-    let states = (!filter.states.is_empty())
-        .then(|| filter.states.iter().map(|state| state.as_str()).collect::<Vec<&'static str>>());
+    let states = (!filter.states.is_empty()).then(|| {
+        filter
+            .states
+            .iter()
+            .map(|state| state.as_str())
+            .collect::<Vec<&'static str>>()
+    });
     let tags = (!filter.tags.is_empty())
-        .then(|| filter.tags.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect())
+        .then(|| {
+            filter
+                .tags
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone().into()))
+                .collect()
+        })
         .map(serde_json::Value::Object);
-    let rows = query::rows(client, LIST_TASKS, &[
-        &tenant,
-        &range.high,
-        &range.low,
-        &to_bigint(LIST_SCAN_ROW_COUNT_MAX),
-        &states,
-        &filter.task_type,
-        &filter.queue,
-        &filter.channel,
-        &filter.key,
-        &tags,
-        &filter.created_after,
-        &filter.created_before,
-        &to_bigint(limit.saturating_add(1)),
-        &to_bigint(PAGE_BYTES_MAX),
-    ])
+    let rows = query::rows(
+        client,
+        LIST_TASKS,
+        &[
+            &tenant,
+            &range.high,
+            &range.low,
+            &to_bigint(LIST_SCAN_ROW_COUNT_MAX),
+            &states,
+            &filter.task_type,
+            &filter.queue,
+            &filter.channel,
+            &filter.key,
+            &tags,
+            &filter.created_after,
+            &filter.created_before,
+            &to_bigint(limit.saturating_add(1)),
+            &to_bigint(PAGE_BYTES_MAX),
+        ],
+    )
     .await?;
     let matched: i64 = match rows.first() {
-        Some(row) => row.try_get("matched").map_err(|error| Error::Corrupt(error.to_string()))?,
+        Some(row) => row
+            .try_get("matched")
+            .map_err(|error| Error::Corrupt(error.to_string()))?,
         None => 0,
     };
     let tasks = rows.iter().map(task_of_row).collect::<Result<_, _>>()?;
@@ -183,9 +207,16 @@ async fn scan_end(
     range: &Range,
 ) -> Result<Option<TaskId>, Error> {
     let scan = to_bigint(LIST_SCAN_ROW_COUNT_MAX);
-    let row = query::row(client, LIST_TASKS_SCAN_END, &[&tenant, &range.high, &range.low, &scan]).await?;
+    let row = query::row(
+        client,
+        LIST_TASKS_SCAN_END,
+        &[&tenant, &range.high, &range.low, &scan],
+    )
+    .await?;
     let Some(row) = row else { return Ok(None) };
-    let id: Uuid = row.try_get(0).map_err(|error| Error::Corrupt(error.to_string()))?;
+    let id: Uuid = row
+        .try_get(0)
+        .map_err(|error| Error::Corrupt(error.to_string()))?;
     Ok(Some(TaskId::from_uuid(id)))
 }
 

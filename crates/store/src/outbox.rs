@@ -25,15 +25,19 @@ pub(crate) struct OutboxRow<'task> {
 
 /// Adds the row; it is published if and when the transaction commits.
 pub(crate) async fn add(transaction: &impl GenericClient, row: &OutboxRow<'_>) -> Result<(), Error> {
-    query::execute(transaction, ADD_OUTBOX, &[
-        &row.event_id.uuid(),
-        &row.topic,
-        &row.key,
-        &row.kind,
-        &row.payload,
-        &row.tenant,
-        &row.traceparent,
-    ])
+    query::execute(
+        transaction,
+        ADD_OUTBOX,
+        &[
+            &row.event_id.uuid(),
+            &row.topic,
+            &row.key,
+            &row.kind,
+            &row.payload,
+            &row.tenant,
+            &row.traceparent,
+        ],
+    )
     .await?;
     Ok(())
 }

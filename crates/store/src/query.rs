@@ -8,7 +8,10 @@ use crate::Error;
 
 /// The name in a statement's first line, `-- name`.
 pub(crate) fn name_of(sql: &'static str) -> &'static str {
-    sql.lines().next().and_then(|line| line.strip_prefix("-- ")).unwrap_or("unnamed")
+    sql.lines()
+        .next()
+        .and_then(|line| line.strip_prefix("-- "))
+        .unwrap_or("unnamed")
 }
 
 /// All rows of `sql`. Bounded by the statement's own `limit`.

@@ -59,12 +59,16 @@ impl Store {
         let final_only: Vec<bool> = awaited.iter().map(|one| one.final_only).collect();
         let client = self.client().await?;
         let rows = query::rows(&client, CHANGED_TASKS, &[&ids, &versions, &final_only]).await?;
-        rows.iter().map(|row| Ok((place_of(row)?, task_of_row(row)?))).collect()
+        rows.iter()
+            .map(|row| Ok((place_of(row)?, task_of_row(row)?)))
+            .collect()
     }
 }
 
 /// The place that `with ordinality` counts from 1.
 fn place_of(row: &tokio_postgres::Row) -> Result<usize, Error> {
-    let place: i64 = row.try_get("place").map_err(|error| Error::Corrupt(error.to_string()))?;
+    let place: i64 = row
+        .try_get("place")
+        .map_err(|error| Error::Corrupt(error.to_string()))?;
     usize::try_from(place - 1).map_err(|error| Error::Corrupt(error.to_string()))
 }

@@ -46,9 +46,9 @@ impl ReplicationNames {
     /// [`Error::Setup`]: a name is not `[a-z_][a-z0-9_]*` of at most 63 characters. They go into commands that take no
     /// parameters and that some clients do not quote.
     pub fn new(slot: &str, publication: &str, table: &str) -> Result<Self, Error> {
-        let (schema, table) = table
-            .split_once('.')
-            .ok_or_else(|| Error::Setup(format!("the outbox table `{table}` is not given as schema.table")))?;
+        let (schema, table) = table.split_once('.').ok_or_else(|| {
+            Error::Setup(format!("the outbox table `{table}` is not given as schema.table"))
+        })?;
         for name in [slot, publication, schema, table] {
             if !is_plain(name) {
                 return Err(Error::Setup(format!(
@@ -57,7 +57,12 @@ impl ReplicationNames {
             }
         }
         let [slot, publication, schema, table] = [slot, publication, schema, table].map(str::to_owned);
-        Ok(Self { slot, publication, schema, table })
+        Ok(Self {
+            slot,
+            publication,
+            schema,
+            table,
+        })
     }
 }
 
@@ -108,12 +113,17 @@ impl Store {
             Some(Host::Unix(directory)) => directory.to_string_lossy().into_owned(),
             None => return Err(Error::Setup("the database URL names no host".to_owned())),
         };
-        let user = config.get_user().ok_or_else(|| Error::Setup("the database URL names no role".to_owned()))?;
+        let user = config
+            .get_user()
+            .ok_or_else(|| Error::Setup("the database URL names no role".to_owned()))?;
         Ok(ServerAddress {
             host,
             port: config.get_ports().first().copied().unwrap_or(5432),
             user: user.to_owned(),
-            password: config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default(),
+            password: config
+                .get_password()
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                .unwrap_or_default(),
             database: config.get_dbname().unwrap_or(user).to_owned(),
         })
     }
@@ -138,9 +148,12 @@ impl Store {
             Err(error) => return Err(Error::database("replication_create_slot")(error)),
         }
         drop(client);
-        self.slot_state(&names.slot)
-            .await?
-            .ok_or_else(|| Error::Setup(format!("the slot `{}` was dropped as soon as it was made", names.slot)))
+        self.slot_state(&names.slot).await?.ok_or_else(|| {
+            Error::Setup(format!(
+                "the slot `{}` was dropped as soon as it was made",
+                names.slot
+            ))
+        })
     }
 
     /// The slot's state; `None`: there is no such slot.
@@ -149,10 +162,15 @@ impl Store {
     /// [`Error::Setup`]: it is of another database or plugin. The database is away.
     pub async fn slot_state(&self, slot: &str) -> Result<Option<SlotState>, Error> {
         let client = self.client().await?;
-        let row = client.query_opt(SLOT, &[&slot]).await.map_err(Error::database("replication_slot"))?;
+        let row = client
+            .query_opt(SLOT, &[&slot])
+            .await
+            .map_err(Error::database("replication_slot"))?;
         let Some(row) = row else { return Ok(None) };
         if !row.get::<_, bool>(0) {
-            return Err(Error::Setup(format!("the slot `{slot}` is of another database or not of pgoutput")));
+            return Err(Error::Setup(format!(
+                "the slot `{slot}` is of another database or not of pgoutput"
+            )));
         }
         Ok(Some(SlotState {
             active_pid: row.get(1),
@@ -164,7 +182,10 @@ impl Store {
 
     async fn check_server(&self) -> Result<(), Error> {
         let client = self.client().await?;
-        let row = client.query_one(WAL_LEVEL, &[]).await.map_err(Error::database("replication_wal_level"))?;
+        let row = client
+            .query_one(WAL_LEVEL, &[])
+            .await
+            .map_err(Error::database("replication_wal_level"))?;
         let (level, may_replicate, role): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
         if level != "logical" {
             return Err(Error::Setup(format!(
@@ -180,7 +201,12 @@ impl Store {
     }
 
     async fn ensure_publication(&self, names: &ReplicationNames) -> Result<(), Error> {
-        let ReplicationNames { publication, schema, table, .. } = names;
+        let ReplicationNames {
+            publication,
+            schema,
+            table,
+            ..
+        } = names;
         let client = self.client().await?;
         let found = client.query_opt(PUBLICATION, &[publication, schema, table]).await;
         let Some(row) = found.map_err(Error::database("replication_publication"))? else {
@@ -195,9 +221,9 @@ impl Store {
                     Ok(())
                 }
                 Err(error) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
-                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-                    Err(Error::Setup(format!("the table `{schema}.{table}` does not exist: run `posthaste migrate`")))
-                }
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Err(Error::Setup(format!(
+                    "the table `{schema}.{table}` does not exist: run `posthaste migrate`"
+                ))),
                 Err(error) => Err(Error::database("replication_create_publication")(error)),
             };
         };
@@ -233,7 +259,10 @@ mod tests {
             ("a", "p", "a.b.c"),
             ("a", "p", "a.\"b\""),
         ] {
-            assert!(ReplicationNames::new(slot, publication, table).is_err(), "{slot} {publication} {table}");
+            assert!(
+                ReplicationNames::new(slot, publication, table).is_err(),
+                "{slot} {publication} {table}"
+            );
         }
     }
 }

@@ -30,7 +30,9 @@ impl Store {
         at: DateTime<Utc>,
     ) -> Result<TaskChange, Error> {
         // A task's queue never changes, so it is read before the lock: looking a schema up may take a connection.
-        let Some(task) = self.task(tenant, id).await? else { return Ok(TaskChange::NotFound) };
+        let Some(task) = self.task(tenant, id).await? else {
+            return Ok(TaskChange::NotFound);
+        };
         let topic = topics::tasks_topic(&task.queue);
         let schema_id = self.schema_id(&topic).await?;
         let error = Error::database("rerun");

@@ -56,7 +56,9 @@ pub(crate) fn task_of_row(row: &Row) -> Result<Task, Error> {
 
 /// A state from its SQL label.
 pub(crate) fn state_of(label: &str) -> Result<TaskState, Error> {
-    label.parse().map_err(|error| Error::Corrupt(format!("task state: {error}")))
+    label
+        .parse()
+        .map_err(|error| Error::Corrupt(format!("task state: {error}")))
 }
 
 /// Reads a row's columns one after another.
@@ -76,14 +78,22 @@ impl<'row> Columns<'row> {
         let index = self.next;
         self.next += 1;
         self.row.try_get(index).map_err(|error| {
-            let name = self.row.columns().get(index).map_or("none", |column| column.name());
+            let name = self
+                .row
+                .columns()
+                .get(index)
+                .map_or("none", |column| column.name());
             Error::Corrupt(format!("column `{name}`: {error}"))
         })
     }
 
     /// The next column, a nullable JSON text.
     pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
-        let Some(text) = self.take::<Option<&str>>()? else { return Ok(None) };
-        serde_json::from_str(text).map(Some).map_err(|error| Error::Corrupt(format!("a JSON column: {error}")))
+        let Some(text) = self.take::<Option<&str>>()? else {
+            return Ok(None);
+        };
+        serde_json::from_str(text)
+            .map(Some)
+            .map_err(|error| Error::Corrupt(format!("a JSON column: {error}")))
     }
 }

@@ -109,7 +109,10 @@ pub enum WebhookNext {
 impl WebhookNext {
     const fn key(&self) -> (Uuid, Uuid) {
         match self {
-            Self::Settled { endpoint_id, event_id } => (endpoint_id.uuid(), event_id.uuid()),
+            Self::Settled {
+                endpoint_id,
+                event_id,
+            } => (endpoint_id.uuid(), event_id.uuid()),
             Self::Retry { retry, .. } => (retry.endpoint_id.uuid(), retry.event_id.uuid()),
         }
     }
@@ -156,8 +159,12 @@ impl Store {
         let rooms: Vec<i64> = rooms.iter().map(|(_, room)| count(*room)).collect();
         let client = self.client().await?;
         let (leased_until, limit) = (now + lease, count(limit));
-        let rows =
-            query::rows(&client, TAKE_WEBHOOK_RETRIES, &[&endpoints, &rooms, &now, &leased_until, &limit]).await?;
+        let rows = query::rows(
+            &client,
+            TAKE_WEBHOOK_RETRIES,
+            &[&endpoints, &rooms, &now, &leased_until, &limit],
+        )
+        .await?;
         rows.iter().map(retry_of_row).collect()
     }
 }
@@ -193,12 +200,22 @@ impl Write for OutcomeWrite {
             WebhookNext::Retry { retry, .. } => retry.body.len(),
             WebhookNext::Settled { .. } => 0,
         };
-        let answer_bytes = item.attempt.as_ref().and_then(|attempt| attempt.answer.as_ref()).map_or(0, String::len);
-        Size { rows: 1, bytes: FIXED + body_bytes + answer_bytes }
+        let answer_bytes = item
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.answer.as_ref())
+            .map_or(0, String::len);
+        Size {
+            rows: 1,
+            bytes: FIXED + body_bytes + answer_bytes,
+        }
     }
 
     async fn prepare(client: &Client) -> Result<Statement, Error> {
-        client.prepare(WEBHOOK_OUTCOMES).await.map_err(Error::database("webhook_outcomes"))
+        client
+            .prepare(WEBHOOK_OUTCOMES)
+            .await
+            .map_err(Error::database("webhook_outcomes"))
     }
 
     /// Trying again is harmless: attempts are known by their ids, and a delivery's state is set, not counted.
@@ -212,30 +229,54 @@ impl Write for OutcomeWrite {
         let attempts: Vec<&WebhookAttempt> = items.iter().filter_map(|item| item.attempt.as_ref()).collect();
         let (settled, retries) = nexts(items);
         let answered = client
-            .execute(statement, &[
-                &column(&attempts, |attempt| attempt.id.uuid()),
-                &column(&attempts, |attempt| attempt.endpoint_id.uuid()),
-                &column(&attempts, |attempt| attempt.event_id.uuid()),
-                &column(&attempts, |attempt| attempt.task_id.uuid()),
-                &column(&attempts, |attempt| attempt.kind.as_str()),
-                &column(&attempts, |attempt| attempt.number),
-                &column(&attempts, |attempt| attempt.status.as_str()),
-                &column(&attempts, |attempt| attempt.http_status),
-                &column(&attempts, |attempt| attempt.error.as_deref()),
-                &column(&attempts, |attempt| attempt.answer.as_deref()),
-                &column(&attempts, |attempt| attempt.took_ms),
-                &column(&attempts, |attempt| attempt.at),
-                &column(&attempts, |attempt| attempt.next_at),
-                &settled.iter().map(|(endpoint_id, _)| *endpoint_id).collect::<Vec<_>>(),
-                &settled.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
-                &retries.iter().map(|(retry, _)| retry.endpoint_id.uuid()).collect::<Vec<_>>(),
-                &retries.iter().map(|(retry, _)| retry.event_id.uuid()).collect::<Vec<_>>(),
-                &retries.iter().map(|(retry, _)| retry.task_id.uuid()).collect::<Vec<_>>(),
-                &retries.iter().map(|(retry, _)| retry.kind.as_str()).collect::<Vec<_>>(),
-                &retries.iter().map(|(retry, _)| &retry.body[..]).collect::<Vec<_>>(),
-                &retries.iter().map(|(retry, _)| retry.attempt_count).collect::<Vec<_>>(),
-                &retries.iter().map(|(_, due_at)| *due_at).collect::<Vec<_>>(),
-            ])
+            .execute(
+                statement,
+                &[
+                    &column(&attempts, |attempt| attempt.id.uuid()),
+                    &column(&attempts, |attempt| attempt.endpoint_id.uuid()),
+                    &column(&attempts, |attempt| attempt.event_id.uuid()),
+                    &column(&attempts, |attempt| attempt.task_id.uuid()),
+                    &column(&attempts, |attempt| attempt.kind.as_str()),
+                    &column(&attempts, |attempt| attempt.number),
+                    &column(&attempts, |attempt| attempt.status.as_str()),
+                    &column(&attempts, |attempt| attempt.http_status),
+                    &column(&attempts, |attempt| attempt.error.as_deref()),
+                    &column(&attempts, |attempt| attempt.answer.as_deref()),
+                    &column(&attempts, |attempt| attempt.took_ms),
+                    &column(&attempts, |attempt| attempt.at),
+                    &column(&attempts, |attempt| attempt.next_at),
+                    &settled
+                        .iter()
+                        .map(|(endpoint_id, _)| *endpoint_id)
+                        .collect::<Vec<_>>(),
+                    &settled.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
+                    &retries
+                        .iter()
+                        .map(|(retry, _)| retry.endpoint_id.uuid())
+                        .collect::<Vec<_>>(),
+                    &retries
+                        .iter()
+                        .map(|(retry, _)| retry.event_id.uuid())
+                        .collect::<Vec<_>>(),
+                    &retries
+                        .iter()
+                        .map(|(retry, _)| retry.task_id.uuid())
+                        .collect::<Vec<_>>(),
+                    &retries
+                        .iter()
+                        .map(|(retry, _)| retry.kind.as_str())
+                        .collect::<Vec<_>>(),
+                    &retries
+                        .iter()
+                        .map(|(retry, _)| &retry.body[..])
+                        .collect::<Vec<_>>(),
+                    &retries
+                        .iter()
+                        .map(|(retry, _)| retry.attempt_count)
+                        .collect::<Vec<_>>(),
+                    &retries.iter().map(|(_, due_at)| *due_at).collect::<Vec<_>>(),
+                ],
+            )
             .await;
         answered.map_err(Error::database("webhook_outcomes"))?;
         Ok(vec![(); items.len()])
@@ -283,7 +324,13 @@ mod tests {
             body: Bytes::new(),
             attempt_count,
         };
-        WebhookOutcome { attempt: None, next: WebhookNext::Retry { retry, due_at: DateTime::UNIX_EPOCH } }
+        WebhookOutcome {
+            attempt: None,
+            next: WebhookNext::Retry {
+                retry,
+                due_at: DateTime::UNIX_EPOCH,
+            },
+        }
     }
 
     fn settled(event: u128) -> WebhookOutcome {
@@ -296,9 +343,22 @@ mod tests {
 
     #[test]
     fn two_outcomes_of_one_delivery_in_a_batch_become_the_farther_one() {
-        let items = [retry(1, 1), settled(1), retry(1, 2), retry(2, 0), retry(2, 3), retry(2, 1)];
+        let items = [
+            retry(1, 1),
+            settled(1),
+            retry(1, 2),
+            retry(2, 0),
+            retry(2, 3),
+            retry(2, 1),
+        ];
         let (settled, retries) = nexts(&items.iter().collect::<Vec<_>>());
         assert_eq!(settled, [(Uuid::from_u128(1), Uuid::from_u128(1))]);
-        assert_eq!(retries.iter().map(|(retry, _)| retry.attempt_count).collect::<Vec<_>>(), [3]);
+        assert_eq!(
+            retries
+                .iter()
+                .map(|(retry, _)| retry.attempt_count)
+                .collect::<Vec<_>>(),
+            [3]
+        );
     }
 }

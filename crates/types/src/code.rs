@@ -83,7 +83,9 @@ impl ErrorCode {
             Self::NotFound => "There is no such object",
             Self::MethodNotAllowed => "The route does not take this method",
             Self::StateConflict => "The present state does not allow this",
-            Self::IdempotencyInProgress => "The first request under this idempotency key is still in progress",
+            Self::IdempotencyInProgress => {
+                "The first request under this idempotency key is still in progress"
+            }
             Self::IdempotencyKeyReused => "Another request was sent under this idempotency key",
             Self::BodyTooLarge => "The request body is too large",
             Self::RequestTimeout => "The request did not come in time",

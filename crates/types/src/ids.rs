@@ -17,7 +17,9 @@ const SUFFIX_LEN: usize = 26;
 
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a `{prefix}_` id: expected `{prefix}_` and {SUFFIX_LEN} characters of 0-9, a-z without i, l, o, u")]
+#[error(
+    "not a `{prefix}_` id: expected `{prefix}_` and {SUFFIX_LEN} characters of 0-9, a-z without i, l, o, u"
+)]
 pub struct InvalidId {
     prefix: &'static str,
 }
@@ -28,20 +30,28 @@ fn encode(prefix: &str, uuid: Uuid, out: &mut String) {
     let bits = uuid.as_u128();
     for index in (0..SUFFIX_LEN).rev() {
         let digit = (bits >> (5 * index)) & 31;
-        out.push(char::from(ALPHABET[usize::try_from(digit).expect("five bits fit")]));
+        out.push(char::from(
+            ALPHABET[usize::try_from(digit).expect("five bits fit")],
+        ));
     }
 }
 
 fn decode(prefix: &'static str, text: &str) -> Result<Uuid, InvalidId> {
     let error = || InvalidId { prefix };
-    let suffix = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or_else(error)?;
+    let suffix = text
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('_'))
+        .ok_or_else(error)?;
     // A first digit above 7 would overflow 128 bits.
     if suffix.len() != SUFFIX_LEN || !(b'0'..=b'7').contains(&suffix.as_bytes()[0]) {
         return Err(error());
     }
     let mut bits: u128 = 0;
     for byte in suffix.bytes() {
-        let digit = ALPHABET.iter().position(|&symbol| symbol == byte).ok_or_else(error)?;
+        let digit = ALPHABET
+            .iter()
+            .position(|&symbol| symbol == byte)
+            .ok_or_else(error)?;
         bits = (bits << 5) | digit as u128;
     }
     Ok(Uuid::from_u128(bits))

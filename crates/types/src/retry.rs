@@ -18,7 +18,12 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_attempts: 5, base_s: 1.0, factor: 2.0, max_s: 300.0 }
+        Self {
+            max_attempts: 5,
+            base_s: 1.0,
+            factor: 2.0,
+            max_s: 300.0,
+        }
     }
 }
 
@@ -63,9 +68,15 @@ mod tests {
 
     #[test]
     fn not_a_number_and_out_of_bounds_are_named() {
-        let policy = RetryPolicy { base_s: f64::NAN, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            base_s: f64::NAN,
+            ..RetryPolicy::default()
+        };
         assert_eq!(policy.check().unwrap_err().0, "base_s");
-        let policy = RetryPolicy { max_attempts: 0, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            max_attempts: 0,
+            ..RetryPolicy::default()
+        };
         assert_eq!(policy.check().unwrap_err().0, "max_attempts");
     }
 

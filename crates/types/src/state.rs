@@ -220,10 +220,13 @@ pub struct UnknownName {
 }
 
 fn lookup<T: Copy>(text: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, UnknownName> {
-    all.iter().copied().find(|&item| name(item) == text).ok_or_else(|| UnknownName {
-        text: text.chars().take(100).collect(),
-        allowed: all.iter().map(|&item| name(item)).collect::<Vec<_>>().join(", "),
-    })
+    all.iter()
+        .copied()
+        .find(|&item| name(item) == text)
+        .ok_or_else(|| UnknownName {
+            text: text.chars().take(100).collect(),
+            allowed: all.iter().map(|&item| name(item)).collect::<Vec<_>>().join(", "),
+        })
 }
 
 impl FromStr for TaskState {
@@ -268,7 +271,11 @@ mod tests {
     fn final_states_allow_a_rerun_and_nothing_else() {
         for state in TaskState::ALL.into_iter().filter(|state| state.is_final()) {
             for event in TaskEvent::ALL {
-                assert_eq!(state.apply(event).is_ok(), event == TaskEvent::Rerun, "{state} {event}");
+                assert_eq!(
+                    state.apply(event).is_ok(),
+                    event == TaskEvent::Rerun,
+                    "{state} {event}"
+                );
             }
         }
     }
@@ -277,7 +284,10 @@ mod tests {
     fn every_live_state_can_be_cancelled_and_only_those_not_running_expire() {
         for state in TaskState::ALL.into_iter().filter(|state| !state.is_final()) {
             assert_eq!(state.apply(TaskEvent::Cancel), Ok(TaskState::Cancelled));
-            assert_eq!(state.apply(TaskEvent::Expire).is_ok(), state != TaskState::Running);
+            assert_eq!(
+                state.apply(TaskEvent::Expire).is_ok(),
+                state != TaskState::Running
+            );
         }
     }
 

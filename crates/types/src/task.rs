@@ -33,7 +33,12 @@ impl TaskError {
             end -= 1;
         }
         message.truncate(end);
-        Self { code: code.to_owned(), message, retryable, details: None }
+        Self {
+            code: code.to_owned(),
+            message,
+            retryable,
+            details: None,
+        }
     }
 }
 

@@ -24,7 +24,11 @@ async fn kill_role_under_load(world: &World, role: &str) -> anyhow::Result<()> {
         }
     }
     let mut victim = Process::role(world, role).await?;
-    let url = if role == "ingest" { victim.url.clone() } else { others[0].url.clone() };
+    let url = if role == "ingest" {
+        victim.url.clone()
+    } else {
+        others[0].url.clone()
+    };
     let channel = channel(role);
     let load = Load::start(world, &url, &channel, PAUSE);
     for _ in 0..ROUND_COUNT {
@@ -83,7 +87,11 @@ pub(crate) async fn killed_delivery_resumes_streams(world: Arc<World>) -> anyhow
         seen.push(event.data["data"]["id"].as_str().context("an id")?.to_owned());
     }
     let distinct: std::collections::BTreeSet<_> = seen.iter().cloned().collect();
-    ensure!(distinct.len() == seen.len(), "{} events came twice", seen.len() - distinct.len());
+    ensure!(
+        distinct.len() == seen.len(),
+        "{} events came twice",
+        seen.len() - distinct.len()
+    );
     ensure!(distinct == accepted, "the streams brought each accepted task");
     delivery.stop().await?;
     whole.stop().await

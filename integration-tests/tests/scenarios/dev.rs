@@ -11,7 +11,11 @@ use crate::world::{PATIENCE, World, eventually};
 
 fn dev(world: &World, data: &std::path::Path) -> anyhow::Result<Command> {
     let mut command = Command::new(&world.executable);
-    command.arg("dev").arg("--data-dir").arg(data).args(["--port", &free_port()?.to_string(), "--demo"]);
+    command
+        .arg("dev")
+        .arg("--data-dir")
+        .arg(data)
+        .args(["--port", &free_port()?.to_string(), "--demo"]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
@@ -21,7 +25,11 @@ async fn processes_of(data: &std::path::Path) -> anyhow::Result<Vec<String>> {
     let output = Command::new("ps").args(["-eo", "pid,args"]).output().await?;
     let text = String::from_utf8(output.stdout)?;
     let folder = data.to_str().context("a plain path")?;
-    Ok(text.lines().filter(|line| line.contains(folder) && !line.contains(" ps ")).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .filter(|line| line.contains(folder) && !line.contains(" ps "))
+        .map(str::to_owned)
+        .collect())
 }
 
 async fn nothing_runs(data: &std::path::Path) -> anyhow::Result<()> {
@@ -37,7 +45,9 @@ pub(crate) async fn dev_shows_a_result_and_leaves_nothing_behind(world: Arc<Worl
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     let output = dev(&world, &data)?.arg("--once").output();
-    let output = tokio::time::timeout(PATIENCE, output).await.context("it ends")??;
+    let output = tokio::time::timeout(PATIENCE, output)
+        .await
+        .context("it ends")??;
     let text = String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?;
     ensure!(output.status.success(), "{text}");
     ensure!(text.contains("DONE") && text.contains("words"), "{text}");
@@ -48,7 +58,10 @@ pub(crate) async fn dev_killed_hard_starts_again_on_its_data(world: Arc<World>) 
     use tokio::io::{AsyncBufReadExt as _, BufReader};
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    let mut child = dev(&world, &data)?.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child = dev(&world, &data)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
     tokio::time::timeout(PATIENCE, async {
         while let Some(line) = lines.next_line().await? {
@@ -63,6 +76,10 @@ pub(crate) async fn dev_killed_hard_starts_again_on_its_data(world: Arc<World>) 
     child.kill().await?;
     nothing_runs(&data).await?;
     let output = tokio::time::timeout(PATIENCE, dev(&world, &data)?.arg("--once").output()).await??;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     nothing_runs(&data).await
 }

@@ -12,16 +12,25 @@ use crate::world::World;
 
 pub(crate) async fn racing_requests_under_one_key_make_one_task(world: Arc<World>) -> anyhow::Result<()> {
     migrate(&world).await?;
-    let (left, right) = (Process::role(&world, "ingest").await?, Process::role(&world, "ingest").await?);
+    let (left, right) = (
+        Process::role(&world, "ingest").await?,
+        Process::role(&world, "ingest").await?,
+    );
     let channel = channel("idempotency");
     let body = json!({"type": "echo", "channel": channel, "payload": 1});
     let answers = try_join_all((0..100).map(|number| {
         let url = if number % 2 == 0 { &left.url } else { &right.url };
-        let request = world.http.post(format!("{url}/v1/tasks")).header("idempotency-key", format!("\"{channel}\""));
+        let request = world
+            .http
+            .post(format!("{url}/v1/tasks"))
+            .header("idempotency-key", format!("\"{channel}\""));
         let request = request.json(&body);
         async move {
             let answer = request.send().await?;
-            let replayed = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+            let replayed = answer
+                .headers()
+                .get("idempotent-replayed")
+                .is_some_and(|value| value == "true");
             anyhow::Ok((answer.status().as_u16(), replayed, answer.text().await?))
         }
     }))
@@ -35,17 +44,27 @@ pub(crate) async fn racing_requests_under_one_key_make_one_task(world: Arc<World
             bodies.insert(body);
         }
     }
-    ensure!(first_count == 1, "{first_count} requests were told to be the first");
+    ensure!(
+        first_count == 1,
+        "{first_count} requests were told to be the first"
+    );
     ensure!(bodies.len() == 1, "one body, byte for byte: {bodies:?}");
 
     let other = json!({"type": "echo", "channel": channel, "payload": 2});
-    let request = world.http.post(format!("{}/v1/tasks", left.url)).header("idempotency-key", channel.as_str());
+    let request = world
+        .http
+        .post(format!("{}/v1/tasks", left.url))
+        .header("idempotency-key", channel.as_str());
     let answer = request.json(&other).send().await?;
     ensure!(answer.status() == 422, "{}", answer.status());
     let problem: Value = answer.json().await?;
     ensure!(problem["code"] == "idempotency_key_reused", "{problem}");
 
-    let list = world.http.get(format!("{}/v1/tasks?channel={channel}", right.url)).send().await?;
+    let list = world
+        .http
+        .get(format!("{}/v1/tasks?channel={channel}", right.url))
+        .send()
+        .await?;
     let list: Value = list.json().await?;
     ensure!(list["tasks"].as_array().context("tasks")?.len() == 1, "{list}");
     left.stop().await?;

@@ -16,7 +16,11 @@ use crate::world::{PATIENCE, World};
 /// A fresh channel name, by which a scenario tells its tasks from others'.
 pub(crate) fn channel(scenario: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    format!("{scenario}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{scenario}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 struct Shared {
@@ -97,7 +101,10 @@ async fn submit_until_accepted(
     let body = json!({"type": "echo", "channel": channel, "payload": {"key": key}});
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let request = http.post(format!("{url}/v1/tasks")).header("idempotency-key", key).json(&body);
+        let request = http
+            .post(format!("{url}/v1/tasks"))
+            .header("idempotency-key", key)
+            .json(&body);
         match request.send().await {
             Ok(answer) if answer.status() == 202 => {
                 let accepted: Value = match answer.json().await {
@@ -111,7 +118,10 @@ async fn submit_until_accepted(
             Ok(answer) => bail!("{} {}", answer.status(), answer.text().await?),
             Err(_) => {}
         }
-        ensure!(tokio::time::Instant::now() < end, "{key} was not accepted within {PATIENCE:?}");
+        ensure!(
+            tokio::time::Instant::now() < end,
+            "{key} was not accepted within {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -125,8 +135,24 @@ pub(crate) async fn assert_each_has_one_result(
     world.settled(channel).await?;
     let events = world.final_events(channel).await?;
     let lost: Vec<_> = accepted.iter().filter(|id| !events.contains_key(*id)).collect();
-    let repeated: Vec<_> = events.iter().filter(|(_, events)| events.len() > 1).map(|(id, _)| id).collect();
-    ensure!(lost.is_empty(), "{} of {} lost, for instance {}", lost.len(), accepted.len(), lost[0]);
-    ensure!(repeated.is_empty(), "{} of {} repeated, for instance {}", repeated.len(), accepted.len(), repeated[0]);
+    let repeated: Vec<_> = events
+        .iter()
+        .filter(|(_, events)| events.len() > 1)
+        .map(|(id, _)| id)
+        .collect();
+    ensure!(
+        lost.is_empty(),
+        "{} of {} lost, for instance {}",
+        lost.len(),
+        accepted.len(),
+        lost[0]
+    );
+    ensure!(
+        repeated.is_empty(),
+        "{} of {} repeated, for instance {}",
+        repeated.len(),
+        accepted.len(),
+        repeated[0]
+    );
     Ok(())
 }

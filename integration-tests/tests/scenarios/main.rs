@@ -69,13 +69,17 @@ fn main() -> ExitCode {
         None
     } else {
         eprintln!("starting Postgres, Kafka and the registry");
-        Some(Arc::new(runtime.block_on(World::start()).expect("the stack starts")))
+        Some(Arc::new(
+            runtime.block_on(World::start()).expect("the stack starts"),
+        ))
     };
     let trials = SCENARIOS.iter().map(|(name, scenario)| {
         let (runtime, world) = (Arc::clone(&runtime), world.clone());
         Trial::test(*name, move || {
             let world = world.expect("listing runs nothing");
-            runtime.block_on(scenario(world)).map_err(|error| format!("{error:?}").into())
+            runtime
+                .block_on(scenario(world))
+                .map_err(|error| format!("{error:?}").into())
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());

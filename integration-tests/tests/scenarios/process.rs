@@ -32,7 +32,12 @@ impl Process {
         let stack = &world.stack;
         let mut command = Command::new(&world.executable);
         command.args(["dev", "--port", &port.to_string()]);
-        command.args(["--database-url", stack.database_url(), "--kafka", stack.kafka_bootstrap()]);
+        command.args([
+            "--database-url",
+            stack.database_url(),
+            "--kafka",
+            stack.kafka_bootstrap(),
+        ]);
         command.args(["--registry", stack.registry_url()]);
         Self::spawn("dev", command, port).await
     }
@@ -52,12 +57,19 @@ impl Process {
     }
 
     async fn spawn(name: &str, mut command: Command, port: u16) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
         if std::env::var_os("POSTHASTE_TEST_LOG").is_none() {
             command.stderr(Stdio::null());
         }
         let child = command.spawn().context("the executable starts")?;
-        let mut process = Self { child, name: name.to_owned(), url: format!("http://127.0.0.1:{port}") };
+        let mut process = Self {
+            child,
+            name: name.to_owned(),
+            url: format!("http://127.0.0.1:{port}"),
+        };
         process.ready().await?;
         Ok(process)
     }
@@ -78,7 +90,11 @@ impl Process {
 
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
-        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port that this file put there")
+        self.url
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .expect("a port that this file put there")
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -89,9 +105,14 @@ impl Process {
     /// SIGTERM, and expects an orderly end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = self.child.id().context("a process that runs")?;
-        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .await?;
         ensure!(sent.success(), "SIGTERM was not sent");
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.context("it ends when told")??;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .context("it ends when told")??;
         ensure!(status.success(), "{} ended with {status}", self.name);
         Ok(())
     }
@@ -111,12 +132,18 @@ pub(crate) async fn run(world: &World, arguments: &[&str]) -> anyhow::Result<std
     let mut command = Command::new(&world.executable);
     command.args(arguments).stdin(Stdio::null());
     configure(&mut command, world);
-    Ok(tokio::time::timeout(PATIENCE, command.output()).await.context("the command ends")??)
+    Ok(tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .context("the command ends")??)
 }
 
 /// Runs `posthaste migrate`, which every scenario with separate roles needs first.
 pub(crate) async fn migrate(world: &World) -> anyhow::Result<()> {
     let output = run(world, &["migrate"]).await?;
-    ensure!(output.status.success(), "migrate failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "migrate failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

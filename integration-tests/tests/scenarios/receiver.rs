@@ -49,7 +49,9 @@ impl Receiver {
 
     /// The next request.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Request> {
-        tokio::time::timeout(PATIENCE, self.requests.recv()).await?.context("a request comes")
+        tokio::time::timeout(PATIENCE, self.requests.recv())
+            .await?
+            .context("a request comes")
     }
 }
 

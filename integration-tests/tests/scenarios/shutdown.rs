@@ -11,7 +11,9 @@ use crate::load::{Load, assert_each_has_one_result, channel};
 use crate::process::{Process, migrate};
 use crate::world::World;
 
-pub(crate) async fn stop_under_load_cuts_no_request_and_loses_no_task(world: Arc<World>) -> anyhow::Result<()> {
+pub(crate) async fn stop_under_load_cuts_no_request_and_loses_no_task(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
     migrate(&world).await?;
     let channel = channel("shutdown");
     let ingest = Process::role(&world, "ingest").await?;
@@ -43,7 +45,12 @@ pub(crate) async fn stop_under_load_cuts_no_request_and_loses_no_task(world: Arc
             }
         });
     }
-    let others = Load::start(&world, &ingest.url, &format!("{channel}-pace"), Duration::from_millis(1));
+    let others = Load::start(
+        &world,
+        &ingest.url,
+        &format!("{channel}-pace"),
+        Duration::from_millis(1),
+    );
     others.accepts(500).await?;
     ingest.stop().await?;
     let mut accepted = std::collections::BTreeSet::new();

@@ -30,11 +30,27 @@ impl Stream {
         }
         let answer = request.send().await?;
         ensure!(answer.status() == 200, "{url} answered {}", answer.status());
-        let kind = answer.headers().get("content-type").context("a content type")?.to_str()?;
+        let kind = answer
+            .headers()
+            .get("content-type")
+            .context("a content type")?
+            .to_str()?;
         ensure!(kind.starts_with("text/event-stream"), "{kind}");
-        ensure!(answer.headers().get("cache-control").is_some_and(|value| value == "no-store"), "cache-control");
-        let body = answer.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed();
-        Ok(Self { body, buffer: Vec::new() })
+        ensure!(
+            answer
+                .headers()
+                .get("cache-control")
+                .is_some_and(|value| value == "no-store"),
+            "cache-control"
+        );
+        let body = answer
+            .bytes_stream()
+            .map(|chunk| chunk.map(|bytes| bytes.to_vec()))
+            .boxed();
+        Ok(Self {
+            body,
+            buffer: Vec::new(),
+        })
     }
 
     /// The next event; `None` when the server ended the stream or the connection broke.
@@ -62,7 +78,10 @@ impl Stream {
 fn parse(frame: &str) -> anyhow::Result<Option<Event>> {
     let (mut name, mut id, mut data) = ("message".to_owned(), None, String::new());
     for line in frame.lines() {
-        match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value))) {
+        match line
+            .split_once(':')
+            .map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value)))
+        {
             Some(("event", value)) => name = value.to_owned(),
             Some(("id", value)) => id = Some(value.to_owned()),
             Some(("data", value)) => data.push_str(value),
@@ -72,5 +91,9 @@ fn parse(frame: &str) -> anyhow::Result<Option<Event>> {
     if data.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Event { name, id, data: serde_json::from_str(&data)? }))
+    Ok(Some(Event {
+        name,
+        id,
+        data: serde_json::from_str(&data)?,
+    }))
 }

@@ -27,7 +27,11 @@ impl World {
         let executable = build_executable()?;
         let stack = posthaste_stack::temporary().await?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
-        Ok(Self { stack, executable, http })
+        Ok(Self {
+            stack,
+            executable,
+            http,
+        })
     }
 
     /// Stops the stack and removes its data.
@@ -54,15 +58,27 @@ impl World {
     /// Every event in the results topic from its beginning to its present end.
     pub(crate) async fn results(&self) -> anyhow::Result<Vec<TaskEvent>> {
         let writers = WriterSchemas::new();
-        for row in self.database().await?.query("select id, name from posthaste.schemas", &[]).await? {
+        for row in self
+            .database()
+            .await?
+            .query("select id, name from posthaste.schemas", &[])
+            .await?
+        {
             let name: String = row.get(1);
-            let schema = SCHEMAS.iter().find(|schema| schema.name == name).context("a schema of ours")?;
+            let schema = SCHEMAS
+                .iter()
+                .find(|schema| schema.name == name)
+                .context("a schema of ours")?;
             writers.add(SchemaId(row.get(0)), schema.avsc)?;
         }
         let mut events = Vec::new();
         for record in self.records(topics::RESULTS).await? {
             // Poison that a scenario put there is not an event.
-            if let Some(Ok(event)) = record.value.as_ref().map(|value| TaskEvent::decode(value, &writers)) {
+            if let Some(Ok(event)) = record
+                .value
+                .as_ref()
+                .map(|value| TaskEvent::decode(value, &writers))
+            {
                 events.push(event);
             }
         }
@@ -88,9 +104,14 @@ impl World {
         }
         let (_tail, mut batches) = Tail::start(&kafka, topic, from, 16 * 1024 * 1024)?;
         while !missing.is_empty() {
-            let batch = tokio::time::timeout(PATIENCE, batches.recv()).await.context("the topic's end")?;
+            let batch = tokio::time::timeout(PATIENCE, batches.recv())
+                .await
+                .context("the topic's end")?;
             for record in batch.context("the reader goes on")?? {
-                if missing.get(&record.partition).is_some_and(|&high| record.offset + 1 >= high) {
+                if missing
+                    .get(&record.partition)
+                    .is_some_and(|&high| record.offset + 1 >= high)
+                {
                     missing.remove(&record.partition);
                 }
                 records.push(record);
@@ -100,7 +121,10 @@ impl World {
     }
 
     /// Final events of each task of a channel.
-    pub(crate) async fn final_events(&self, channel: &str) -> anyhow::Result<HashMap<String, Vec<TaskEvent>>> {
+    pub(crate) async fn final_events(
+        &self,
+        channel: &str,
+    ) -> anyhow::Result<HashMap<String, Vec<TaskEvent>>> {
         let mut found: HashMap<String, Vec<TaskEvent>> = HashMap::new();
         for event in self.results().await? {
             if event.channel.as_deref() == Some(channel) && event.kind.is_final() {
@@ -125,7 +149,10 @@ impl World {
             Ok(())
         })
         .await?;
-        let end: String = database.query_one("select pg_current_wal_lsn()::text", &[]).await?.get(0);
+        let end: String = database
+            .query_one("select pg_current_wal_lsn()::text", &[])
+            .await?
+            .get(0);
         eventually("the connector confirms everything", async || {
             let count: i64 = database.query_one(unconfirmed, &[&end]).await?.get(0);
             if count > 0 {
@@ -138,7 +165,10 @@ impl World {
 }
 
 /// Asks until it holds; fails with the last reason when patience ends.
-pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) async fn eventually(
+    what: &str,
+    mut check: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         match check().await {
@@ -154,7 +184,10 @@ pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> anyho
 /// The executable of this build, made by the same cargo: `cargo test -p` alone would not refresh it.
 fn build_executable() -> anyhow::Result<PathBuf> {
     let tests = std::env::current_exe()?;
-    let folder = tests.parent().and_then(|deps| deps.parent()).context("target/<profile>/deps")?;
+    let folder = tests
+        .parent()
+        .and_then(|deps| deps.parent())
+        .context("target/<profile>/deps")?;
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--locked", "--package", "posthaste"]);
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

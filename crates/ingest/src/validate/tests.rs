@@ -1,3 +1,5 @@
+//! What is refused, and what it says.
+
 use posthaste_http::parse_json;
 use serde_json::{Value, json};
 

@@ -1,5 +1,8 @@
 //! What the schema crate promises, on the real Avro library and on kept bytes.
-#![expect(clippy::unwrap_used, reason = "a test may end at the first error, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may end at the first error, in its helpers too"
+)]
 
 mod agreement;
 mod evolution;

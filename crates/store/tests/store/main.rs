@@ -1,5 +1,8 @@
 //! What the store promises, on a real Postgres.
-#![expect(clippy::unwrap_used, reason = "a test may end at the first error, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may end at the first error, in its helpers too"
+)]
 
 mod attempts;
 mod mirror;
