@@ -12,6 +12,8 @@ use crate::world::World;
 
 const PAUSE: Duration = Duration::from_millis(2);
 const ROUND_COUNT: usize = 3;
+/// Kills of everything at once, which is what a power cut is to us.
+const WHOLE_ROUND_COUNT: usize = 10;
 const ACCEPTED_BETWEEN_KILLS: usize = 300;
 
 /// Kills one role again and again under a load while the others go on.
@@ -101,7 +103,7 @@ pub(crate) async fn killed_whole_loses_and_repeats_nothing(world: Arc<World>) ->
     let mut whole = Process::whole(&world).await?;
     let channel = channel("whole");
     let load = Load::start(&world, &whole.url, &channel, PAUSE);
-    for _ in 0..ROUND_COUNT {
+    for _ in 0..WHOLE_ROUND_COUNT {
         load.accepts(ACCEPTED_BETWEEN_KILLS).await?;
         let port = whole.port();
         whole.kill().await?;

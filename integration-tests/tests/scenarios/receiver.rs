@@ -37,10 +37,10 @@ impl Receiver {
             while let Ok((stream, _)) = listener.accept().await {
                 let status = statuses[count.min(statuses.len() - 1)];
                 count += 1;
-                if let Ok(request) = answer(stream, status).await {
-                    if sender.send(request).await.is_err() {
-                        return;
-                    }
+                if let Ok(request) = answer(stream, status).await
+                    && sender.send(request).await.is_err()
+                {
+                    return;
                 }
             }
         });
