@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backoff;
+mod chain;
 pub mod clock;
 pub mod config;
 pub mod ids;
@@ -9,6 +10,7 @@ pub mod stopper;
 pub mod telemetry;
 
 pub use backoff::Backoff;
+pub use chain::chain;
 pub use clock::{Clock, SystemClock};
 pub use config::Secret;
 pub use stopper::Stopper;

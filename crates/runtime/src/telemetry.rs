@@ -51,12 +51,23 @@ pub enum TelemetryError {
     Again(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What libraries log though its errors reach us as values, and are logged by whoever handles them: rdkafka complains of
+/// every consumer that is closed, pgwire-replication of every stream that ends, deadpool of every connection that is lost.
+/// A directive that names one of them wins.
+const TOLD_TWICE: &str = "rdkafka::consumer=off,pgwire_replication=off,deadpool.postgres=off";
+
+fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
+    // On its own first: a mistake must not hide behind what is put before it.
+    EnvFilter::try_new(level)?;
+    Ok(EnvFilter::try_new(format!("{TOLD_TWICE},{level}"))?)
+}
+
 /// Sends the logs of this process to standard error.
 ///
 /// # Errors
 /// [`TelemetryError`].
 pub fn init_logs(options: &LogOptions) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&options.level)?;
+    let filter = filter(&options.level)?;
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -145,6 +156,21 @@ mod tests {
             assert_eq!(histogram, *kind == "histogram", "{name}");
             assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_told_twice_is_silent_unless_it_is_named() {
+        let shown = |level: &str| filter(level).unwrap().to_string();
+        for level in ["info", "debug", "warn,posthaste_worker=trace"] {
+            for directive in TOLD_TWICE.split(',') {
+                assert!(shown(level).contains(directive), "{}", shown(level));
+            }
+        }
+        let named = shown("info,rdkafka::consumer=debug");
+        assert!(
+            named.contains("rdkafka::consumer=debug") && !named.contains("rdkafka::consumer=off"),
+            "{named}"
+        );
     }
 
     #[test]

@@ -105,6 +105,22 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         }
     }
 
+    /// A value that is no table is not told: it may hold secrets.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
+        let is_table = match self.0 {
+            Node::Table(..) => true,
+            Node::Value(value, _) => value.is_table(),
+            Node::Text(text, _) => guess(text).is_table(),
+        };
+        if is_table {
+            self.deserialize_any(visitor)
+        } else {
+            Err(ConfigError::new(
+                "expected a table, such as `{ \"name\" = \"value\" }`",
+            ))
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         visitor.visit_some(self)
     }
@@ -137,7 +153,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct struct identifier ignored_any
     }
 }
 

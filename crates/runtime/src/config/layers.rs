@@ -109,12 +109,15 @@ impl Layers {
     /// # Errors
     /// When it is not TOML.
     pub fn toml(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
-        let table =
-            DeTable::parse(text).map_err(|error| ConfigError::new(format!("{name} is not TOML: {error}")))?;
         let file = File {
             path: name.into(),
             text,
         };
+        // The error's own text would quote the line, which may hold a secret.
+        let table = DeTable::parse(text).map_err(|error| {
+            let source = file.source(error.span().map_or(0, |span| span.start));
+            ConfigError::new(format!("not TOML: {}", error.message())).sourced(&source)
+        })?;
         self.0.merge(file.table(table.into_inner(), None));
         Ok(self)
     }

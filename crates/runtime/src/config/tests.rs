@@ -182,9 +182,29 @@ fn a_value_of_the_wrong_kind_names_its_key_and_source() {
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_refused_with_its_name() {
-    let text = Layers::new().toml("f.toml", "[store\n").unwrap_err().to_string();
-    assert!(text.contains("f.toml is not TOML"), "{text}");
+fn a_file_that_is_not_toml_is_refused_by_its_line_and_the_line_is_not_told() {
+    let layers = Layers::new().toml("f.toml", "[store]\nurl = \"hunter2\" oops\n");
+    let text = layers.unwrap_err().to_string();
+    assert!(
+        text.starts_with("configuration (f.toml, line 2): not TOML: "),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_value_in_the_place_of_a_table_is_refused_and_not_told() {
+    for layers in [
+        Layers::new().flag("--set", "types", "password=hunter2"),
+        Layers::new().toml("f.toml", "types = \"hunter2\"").unwrap(),
+    ] {
+        let text = error_of(layers);
+        assert!(text.starts_with("configuration key `types` ("), "{text}");
+        assert!(
+            text.contains("expected a table") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
