@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste_runtime::{Backoff, Stopper};
+use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_types::limits::{CONNECTION_COUNT_MAX, LISTEN_BACKLOG, SHUTDOWN_DRAIN_MS_MAX};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -106,7 +106,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, O
             Err(error) => {
                 if backoff.failure_count() == 0 {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = %chain(&error),
                         "cannot accept connections"
                     );
                 }

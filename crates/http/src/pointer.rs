@@ -42,10 +42,18 @@ pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> P
 
 /// serde names the Rust type that it expected, which is no caller's business.
 fn without_type_names(message: &str) -> String {
-    message.split_once("expected struct ").map_or_else(
-        || message.to_owned(),
-        |(before, _)| format!("{before}expected an object"),
-    )
+    let Some((before, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        name if name.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{before}, expected {expected}")
 }
 
 /// The last byte that the parser had read: its columns count bytes from 1.
@@ -193,14 +201,24 @@ mod tests {
     }
 
     #[test]
-    fn our_own_type_names_are_not_told() {
-        let error = serde_json::from_str::<Outer>(r#"{"name": "", "inner": 7}"#).unwrap_err();
-        let problem = problem(b"", "", &error);
-        assert!(
-            problem.detail.contains("expected an object") && !problem.detail.contains("Inner"),
-            "{}",
-            problem.detail
-        );
+    fn rusts_type_names_are_not_told() {
+        for (text, expected) in [
+            (r#"{"name": "", "inner": 7}"#, "expected an object"),
+            (
+                r#"{"name": "", "list": [{"number": 1e3}]}"#,
+                "expected a whole number",
+            ),
+            (
+                r#"{"name": "", "list": [{"number": 256}]}"#,
+                "expected a whole number",
+            ),
+            (r#"{"name": "", "list": 7}"#, "expected an array"),
+            (r#"{"name": "", "map": 7}"#, "expected an object"),
+        ] {
+            let error = serde_json::from_str::<Outer>(text).unwrap_err();
+            let problem = problem(text.as_bytes(), "", &error);
+            assert!(problem.errors[0].detail.ends_with(expected), "{}", problem.detail);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use posthaste_api::Problem;
 use posthaste_types::ErrorCode;
 use warp::Filter;
@@ -65,6 +66,18 @@ impl Query {
             .parse()
             .map(Some)
             .map_err(|error: T::Err| invalid(name, format_args!("is not understood: {error}")))
+    }
+
+    /// A time (RFC 3339), brought into the years 1970 to 9999: nothing of ours is older or newer, and databases cannot
+    /// hold every time that can be written.
+    ///
+    /// # Errors
+    /// 400 when it is there more than once or is no time.
+    pub fn time(&mut self, name: &str) -> Result<Option<DateTime<Utc>>, Problem> {
+        const LAST_S: i64 = 253_402_300_799;
+        let last = DateTime::from_timestamp(LAST_S, 0).expect("the end of the year 9999 can be written");
+        let time = self.parsed::<DateTime<Utc>>(name)?;
+        Ok(time.map(|time| time.clamp(DateTime::UNIX_EPOCH, last)))
     }
 
     /// All values of a parameter that may be repeated or hold several, separated by commas; empty ones are left out.
@@ -147,6 +160,18 @@ mod tests {
         );
         assert_eq!(query.one("cursor").unwrap(), None);
         query.end().unwrap();
+    }
+
+    #[test]
+    fn times_that_no_database_holds_are_brought_near() {
+        let mut query = Query::parse(
+            "a=-262000-01-01T00:00:00Z&b=%2B262000-01-01T00:00:00Z&c=2026-11-24T10:00:00%2B01:00&d=now",
+        );
+        let mut time = |name| query.time(name).map(|time| time.unwrap().to_rfc3339());
+        assert_eq!(time("a").unwrap(), "1970-01-01T00:00:00+00:00");
+        assert_eq!(time("b").unwrap(), "9999-12-31T23:59:59+00:00");
+        assert_eq!(time("c").unwrap(), "2026-11-24T09:00:00+00:00");
+        assert!(time("d").unwrap_err().detail.contains("`d`"));
     }
 
     #[test]

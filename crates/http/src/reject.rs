@@ -7,7 +7,7 @@ use posthaste_api::Problem;
 use posthaste_types::ErrorCode;
 use warp::http::header::ALLOW;
 use warp::http::{HeaderValue, Method};
-use warp::reject::Reject;
+use warp::reject::{InvalidHeader, Reject};
 use warp::{Filter, Rejection};
 
 use crate::response::{HttpResponse, Routes, problem};
@@ -83,6 +83,11 @@ fn allowed(rejection: &Rejection) -> Vec<&'static str> {
 fn rejected(rejection: &Rejection) -> HttpResponse {
     if let Some(Refused(refused)) = rejection.find() {
         return problem(refused);
+    }
+    // Before the methods: the route that takes this one refused a header, and others refused the method.
+    if let Some(header) = rejection.find::<InvalidHeader>() {
+        let detail = format!("the header `{}` holds what is not visible ASCII", header.name());
+        return problem(&Problem::new(ErrorCode::InvalidParameter, detail));
     }
     let allowed = allowed(rejection);
     if !allowed.is_empty() {

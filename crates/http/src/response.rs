@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use posthaste_api::Problem;
-use posthaste_runtime::metric;
+use posthaste_runtime::{chain, metric};
 use posthaste_types::ErrorCode;
 use serde::Serialize;
 use warp::Filter as _;
@@ -52,7 +52,7 @@ pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> HttpRespons
         Ok(body) => with_body(status, "application/json", body),
         Err(error) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %chain(&error),
                 "a response cannot be written as JSON"
             );
             problem(&Problem::new(
