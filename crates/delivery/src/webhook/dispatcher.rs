@@ -2,13 +2,13 @@
 //!
 //! One loop owns the lanes. Deliveries run as tasks of their own and report back to it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use posthaste_broker::TopicPartition;
-use posthaste_runtime::{Backoff, Stopper};
+use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_store::{Error, Store, WebhookRetry};
 use posthaste_types::EndpointId;
 use posthaste_types::limits::{
@@ -91,6 +91,28 @@ enum Event {
     Taken(Result<Vec<WebhookRetry>, Error>),
 }
 
+/// Endpoints that wait for their turn, each once: however much one has to do, it has one place in the line.
+#[derive(Default)]
+struct Line {
+    places: VecDeque<EndpointId>,
+    waiting: HashSet<EndpointId>,
+}
+
+impl Line {
+    /// Goes to the end, unless it stands in the line already.
+    fn join(&mut self, endpoint_id: EndpointId) {
+        if self.waiting.insert(endpoint_id) {
+            self.places.push_back(endpoint_id);
+        }
+    }
+
+    fn next(&mut self) -> Option<EndpointId> {
+        let endpoint_id = self.places.pop_front()?;
+        self.waiting.remove(&endpoint_id);
+        Some(endpoint_id)
+    }
+}
+
 /// The loop's state.
 pub(crate) struct Dispatcher {
     deliverer: Arc<Deliverer>,
@@ -99,7 +121,7 @@ pub(crate) struct Dispatcher {
     jobs: mpsc::Receiver<Job>,
     lanes: HashMap<EndpointId, Lane<Job>>,
     /// Lanes that may have something to start, in turn.
-    ready: VecDeque<EndpointId>,
+    ready: Line,
     /// Lanes that wait for their rate.
     throttled: BTreeSet<(Instant, EndpointId)>,
     tasks: JoinSet<Event>,
@@ -125,7 +147,7 @@ impl Dispatcher {
             store,
             jobs,
             lanes: HashMap::new(),
-            ready: VecDeque::new(),
+            ready: Line::default(),
             throttled: BTreeSet::new(),
             tasks: JoinSet::new(),
             in_flight: 0,
@@ -193,7 +215,7 @@ impl Dispatcher {
         if lane.is_idle(Instant::now()) {
             self.lanes.remove(&endpoint_id);
         } else {
-            self.ready.push_back(endpoint_id);
+            self.ready.join(endpoint_id);
         }
     }
 
@@ -206,7 +228,7 @@ impl Dispatcher {
             .entry(endpoint_id)
             .or_insert_with(|| Lane::new(limit, Instant::now()));
         match lane.push(job) {
-            Ok(()) => self.ready.push_back(endpoint_id),
+            Ok(()) => self.ready.join(endpoint_id),
             Err(job) => self.put_off(job),
         }
     }
@@ -228,7 +250,7 @@ impl Dispatcher {
     fn start_ready(&mut self) {
         let now = Instant::now();
         while self.in_flight < WEBHOOK_IN_FLIGHT_COUNT_MAX
-            && let Some(endpoint_id) = self.ready.pop_front()
+            && let Some(endpoint_id) = self.ready.next()
         {
             let Some(lane) = self.lanes.get_mut(&endpoint_id) else {
                 continue;
@@ -240,7 +262,7 @@ impl Dispatcher {
                 .and_then(|target| target.endpoint.rate_per_s);
             match lane.turn(rate_per_s, now) {
                 Turn::Start(job) => {
-                    self.ready.push_back(endpoint_id);
+                    self.ready.join(endpoint_id);
                     self.start(job);
                 }
                 Turn::At(at) => {
@@ -277,7 +299,7 @@ impl Dispatcher {
             if self.lanes.get(&endpoint_id).is_some_and(|lane| lane.is_idle(now)) {
                 self.lanes.remove(&endpoint_id);
             } else {
-                self.ready.push_back(endpoint_id);
+                self.ready.join(endpoint_id);
             }
         }
     }
@@ -337,7 +359,7 @@ impl Dispatcher {
             }
             Err(error) => {
                 if self.take_backoff.failure_count() == 0 {
-                    tracing::warn!(%error, "webhook retries cannot be read; trying until they can");
+                    tracing::warn!(error = %chain(&error), "webhook retries cannot be read; trying until they can");
                 }
                 self.take_at = Instant::now() + self.take_backoff.next_wait();
             }
@@ -349,5 +371,26 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthaste_runtime::ids;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_has_one_place_in_the_line() {
+        let (busy, other) = (ids::endpoint_id(), ids::endpoint_id());
+        let mut line = Line::default();
+        (0..3).for_each(|_| line.join(busy));
+        line.join(other);
+        assert_eq!(line.next(), Some(busy));
+        line.join(busy);
+        assert_eq!(
+            [line.next(), line.next(), line.next()],
+            [Some(other), Some(busy), None]
+        );
     }
 }
