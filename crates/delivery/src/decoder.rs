@@ -1,9 +1,7 @@
 //! From a record of the results topic to its event; learns other versions' schemas from the registry as they are met.
 
-use std::error::Error as _;
-
 use posthaste_broker::{ErrorKind, Record, Registry};
-use posthaste_runtime::{Backoff, Stopper, metric};
+use posthaste_runtime::{Backoff, Stopper, chain, metric};
 use posthaste_schema::{DecodeError, SchemaId, TaskEvent, WriterSchemas};
 
 /// Decodes, and knows whom to ask. Clones share what was learned.
@@ -68,8 +66,7 @@ impl Decoder {
                 }
                 Err(error) => {
                     if backoff.failure_count() == 0 {
-                        let source = error.source().map(tracing::field::display);
-                        tracing::warn!(%error, error.source = source, schema.id = id.0, "waiting for the registry");
+                        tracing::warn!(error = %chain(&error), schema.id = id.0, "waiting for the registry");
                     }
                 }
             }

@@ -1,6 +1,5 @@
 //! Reads the results topic into the hub: one loop for the process, for as long as it runs.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 use metrics::{Counter, Histogram};
 use posthaste_broker::{Error, Record, Tail, TailItem};
-use posthaste_runtime::{Backoff, Clock, Stopper, metric};
+use posthaste_runtime::{Backoff, Clock, Stopper, chain, metric};
 use posthaste_schema::TaskEvent;
 use posthaste_types::limits::HUB_QUEUED_BYTES_MAX;
 use tokio_stream::wrappers::ReceiverStream;
@@ -228,8 +227,7 @@ impl Reader {
 
     fn note_failure(&mut self, error: &Error) {
         if !std::mem::replace(&mut self.is_failing, true) {
-            let source = error.source().map(tracing::field::display);
-            tracing::warn!(%error, error.source = source, "the results topic cannot be read; trying until it can");
+            tracing::warn!(error = %chain(error), "the results topic cannot be read; trying until it can");
         }
     }
 

@@ -11,7 +11,7 @@ use futures_util::stream::unfold;
 use metrics::Counter;
 use posthaste_api::{Problem, TaskView};
 use posthaste_http::{HttpResponse, Tenant, empty};
-use posthaste_runtime::{Backoff, metric};
+use posthaste_runtime::{Backoff, chain, metric};
 use posthaste_types::limits::HEARTBEAT_S;
 use posthaste_types::{ErrorCode, EventId, Task, TaskId};
 use serde::Serialize;
@@ -98,7 +98,8 @@ pub(crate) async fn open(
 }
 
 fn unavailable(error: posthaste_store::Error) -> Problem {
-    tracing::warn!(%error, "a task cannot be read for its stream");
+    // A database that is away is complained of elsewhere; a line for each request would drown that.
+    tracing::debug!(error = %chain(&error), "a task cannot be read for its stream");
     Problem::new(
         ErrorCode::Unavailable,
         "the task cannot be read now; try again in a moment",

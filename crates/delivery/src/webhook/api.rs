@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use posthaste_api::{
     Attempt, AttemptPage, EndpointPage, EventEnvelope, Links, NewEndpoint, Problem, TaskView,
 };
 use posthaste_http::{HttpResponse, Query, Tenant, empty, json};
-use posthaste_runtime::{Clock, ids};
+use posthaste_runtime::{Clock, chain, ids};
 use posthaste_store::{
-    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, Endpoint, Error, Store, WebhookAttempt, WebhookRetry,
+    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, Endpoint, Error, ErrorKind, Store, WebhookAttempt,
+    WebhookRetry,
 };
 use posthaste_types::limits::{ENDPOINT_COUNT_MAX, PAGE_ATTEMPT_COUNT};
 use posthaste_types::topics::DEFAULT_QUEUE;
@@ -189,7 +189,7 @@ impl Api {
             let detail = format!("`status` must be `{ATTEMPT_SUCCEEDED}` or `{ATTEMPT_FAILED}`");
             return Err(Problem::new(ErrorCode::InvalidParameter, detail));
         }
-        let since: Option<DateTime<Utc>> = query.parsed("since")?;
+        let since = query.time("since")?;
         let before: Option<AttemptId> = query.parsed("cursor")?;
         query.end()?;
         let endpoint = self.find(tenant, id).await?;
@@ -286,12 +286,23 @@ fn parse_id(id: &str) -> Result<EndpointId, Problem> {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_err`")]
 fn unavailable(error: Error) -> Problem {
-    let source = std::error::Error::source(&error).map(tracing::field::display);
-    tracing::warn!(%error, error.source = source, "endpoints cannot be read or written");
-    Problem::new(
-        ErrorCode::Unavailable,
-        "endpoints cannot be read or written now; try again in a moment",
-    )
+    match error.kind() {
+        // A database that is away is complained of elsewhere; a line for each request would drown that.
+        ErrorKind::Unavailable | ErrorKind::Setup => {
+            tracing::debug!(error = %chain(&error), "endpoints cannot be read or written");
+            Problem::new(
+                ErrorCode::Unavailable,
+                "endpoints cannot be read or written now; try again in a moment",
+            )
+        }
+        ErrorKind::BadRow | ErrorKind::Internal => {
+            tracing::error!(error = %chain(&error), "the database refused an endpoint's call");
+            Problem::new(
+                ErrorCode::Internal,
+                "something went wrong here; the server's log has the reason",
+            )
+        }
+    }
 }
 
 fn no_store(response: &mut HttpResponse) {

@@ -2,7 +2,6 @@
 //! the records before it is made or is in the record for later.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use posthaste_broker::{
     Error, GroupConsumer, GroupConsumerOptions, GroupEvent, KafkaOptions, OffsetTracker, Record, RevokeGuard,
     TopicPartition,
 };
-use posthaste_runtime::{Backoff, Stopper};
+use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_schema::TaskEvent;
 use posthaste_store::WebhookRetry;
 use posthaste_types::limits::HUB_QUEUED_BYTES_MAX;
@@ -157,8 +156,7 @@ impl Consumer {
             }
             GroupEvent::Failed(error) => {
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    let source = error.source().map(tracing::field::display);
-                    tracing::warn!(%error, error.source = source, "events for webhooks cannot be read; going on when they can");
+                    tracing::warn!(error = %chain(&error), "events for webhooks cannot be read; going on when they can");
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{Counter, Histogram};
-use posthaste_runtime::{Clock, ids, metric};
+use posthaste_runtime::{Clock, chain, ids, metric};
 use posthaste_store::{
     ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Error, ErrorKind, Store, WebhookAttempt, WebhookNext, WebhookOutcome,
     WebhookRetry, WebhookWrites,
@@ -180,7 +180,9 @@ impl Deliverer {
         {
             Ok(_) => tracing::info!(endpoint.id = %endpoint.id, "disabled an endpoint that answered 410"),
             // It will answer 410 again.
-            Err(error) => tracing::warn!(%error, endpoint.id = %endpoint.id, "cannot disable an endpoint"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), endpoint.id = %endpoint.id, "cannot disable an endpoint")
+            }
         }
         if let Err(error) = self.directories.refresh().await {
             tracing::debug!(%error, "the endpoints are read again later");

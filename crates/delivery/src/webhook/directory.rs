@@ -1,13 +1,12 @@
 //! The enabled endpoints in memory: who gets an event. Refreshed when the record says that something changed.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
-use posthaste_runtime::{Backoff, Stopper};
+use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_schema::TaskEvent;
 use posthaste_store::{Endpoint, Error, Store};
 use posthaste_types::{EndpointId, EventKind};
@@ -191,7 +190,6 @@ impl Directories {
 /// Logs the first failure of a row.
 fn note(error: &Error, backoff: &Backoff) {
     if backoff.failure_count() == 0 {
-        let source = error.source().map(tracing::field::display);
-        tracing::warn!(%error, error.source = source, "webhook endpoints cannot be read; trying until they can");
+        tracing::warn!(error = %chain(error), "webhook endpoints cannot be read; trying until they can");
     }
 }

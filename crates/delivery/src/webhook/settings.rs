@@ -198,6 +198,10 @@ fn check_url(text: &str, policy: Policy) -> Result<(), String> {
     if text.len() > ENDPOINT_URL_BYTES_MAX {
         return Err(format!("may have {ENDPOINT_URL_BYTES_MAX} bytes"));
     }
+    // The parser passes over them, and what is stored is the text.
+    if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
+        return Err("must not hold white space or control characters".to_owned());
+    }
     let url = Url::parse(text).map_err(|error| format!("is not an absolute URL: {error}"))?;
     policy.check_url(&url)
 }
@@ -292,6 +296,19 @@ mod tests {
         ];
         assert_eq!(pointers, expected);
         assert_eq!(problem.status, 400);
+    }
+
+    #[test]
+    fn a_url_with_what_the_parser_passes_over_is_refused() {
+        for url in [
+            " https://example.com/",
+            "https://exam\tple.com/",
+            "https://example.com/\0",
+            "https://example.com/\n",
+        ] {
+            let body = serde_json::json!({ "url": url }).to_string();
+            assert_eq!(made(&body).unwrap_err().errors[0].pointer, "/url", "{url:?}");
+        }
     }
 
     #[test]
