@@ -57,8 +57,8 @@ fn filter(query: &mut Query) -> Result<TaskFilter, Problem> {
         channel: query.one("channel")?,
         key: query.one("key")?,
         tags: query.prefixed("tag.").into_iter().collect(),
-        created_after: query.parsed("created_after")?,
-        created_before: query.parsed("created_before")?,
+        created_after: query.time("created_after")?,
+        created_before: query.time("created_before")?,
     };
     if filter.tags.len() > TAG_COUNT_MAX {
         return Err(problems::parameter(format!(

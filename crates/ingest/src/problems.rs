@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use posthaste_api::Problem;
+use posthaste_runtime::chain;
 use posthaste_store::{Error, ErrorKind};
 use posthaste_types::{ErrorCode, TaskId};
 
@@ -45,26 +46,25 @@ pub(crate) fn change(error: &Error) -> Problem {
 
 fn of(error: &Error, unavailable: &str) -> Problem {
     let kind = error.kind();
-    let source = std::error::Error::source(error).map(tracing::field::display);
     match kind {
         // The store reminds of an absence itself; a line for each request would drown it.
         ErrorKind::Unavailable => {
-            tracing::debug!(%error, error.source = source, "the store is not available");
+            tracing::debug!(error = %chain(error), "the store is not available");
             Problem::new(ErrorCode::Unavailable, unavailable)
         }
         ErrorKind::Setup => {
-            tracing::error!(%error, error.source = source, "the store is not set up");
+            tracing::error!(error = %chain(error), "the store is not set up");
             Problem::new(
                 ErrorCode::Unavailable,
                 "the task store is not set up yet; the server's log says what is missing",
             )
         }
         ErrorKind::BadRow => {
-            tracing::error!(%error, error.source = source, "the store refused a value that had passed our checks");
+            tracing::error!(error = %chain(error), "the store refused a value that had passed our checks");
             Problem::new(ErrorCode::InvalidRequest, "a value cannot be stored")
         }
         ErrorKind::Internal => {
-            tracing::error!(%error, error.source = source, "the store failed");
+            tracing::error!(error = %chain(error), "the store failed");
             Problem::new(
                 ErrorCode::Internal,
                 "something went wrong here; the server's log has the reason",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use posthaste_api::Problem;
-use posthaste_runtime::{Backoff, Stopper};
+use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_store::{Awaited, Store};
 use posthaste_types::limits::{WAIT_TICK_MS, WAITER_COUNT_MAX};
 use posthaste_types::{ErrorCode, Task};
@@ -52,13 +52,12 @@ impl Waits {
             )
         })?;
         let (answer, change) = oneshot::channel();
-        if self.readers.send(Reader { awaited, answer }).await.is_err() {
-            return Ok(None);
-        }
-        Ok(tokio::time::timeout(bound, change)
-            .await
-            .ok()
-            .and_then(Result::ok))
+        let changed = async {
+            // While the database is away readers that gave up still fill the channel, so this may wait too.
+            self.readers.send(Reader { awaited, answer }).await.ok()?;
+            change.await.ok()
+        };
+        Ok(tokio::time::timeout(bound, changed).await.ok().flatten())
     }
 }
 
@@ -88,8 +87,7 @@ async fn look_until_closed(store: Store, mut arrivals: mpsc::Receiver<Reader>) {
             }
             Err(error) => {
                 if backoff.failure_count() == 0 {
-                    let source = std::error::Error::source(&error).map(tracing::field::display);
-                    tracing::warn!(%error, error.source = source, "waiting readers cannot be looked after now");
+                    tracing::warn!(error = %chain(&error), "waiting readers cannot be looked after now");
                 }
                 backoff.next_wait()
             }
