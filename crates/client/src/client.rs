@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use posthaste_api::{Accepted, BatchAnswer, HistoryPage, Problem, SubmitRequest, TaskPage, TaskView};
 use posthaste_types::TaskId;
-use posthaste_types::limits::WAIT_S_MAX;
+use posthaste_types::limits::{HEARTBEAT_S, WAIT_S_MAX};
 use reqwest::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
@@ -20,12 +20,16 @@ const RETRY_WAIT: Duration = Duration::from_millis(100);
 /// Longest `Retry-After` that is obeyed.
 const RETRY_AFTER_S_MAX: u64 = 10;
 /// An answer that takes longer than what it was allowed to wait and this is given up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A stream that is silent for longer than two heartbeats is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(2 * HEARTBEAT_S + 5);
 
 /// A cheap handle on one server.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For streams, which have no end but are never silent for long.
+    streams: reqwest::Client,
     base: Url,
 }
 
@@ -42,13 +46,19 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .user_agent(concat!("posthaste-client/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(Error::Unreachable)?;
-        Ok(Self { http, base })
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .tcp_nodelay(true)
+                .user_agent(concat!("posthaste-client/", env!("CARGO_PKG_VERSION")))
+        };
+        let http = builder().build().map_err(Error::Unreachable)?;
+        let streams = builder().read_timeout(SILENCE_MAX).build();
+        Ok(Self {
+            http,
+            streams: streams.map_err(Error::Unreachable)?,
+            base,
+        })
     }
 
     /// Submits a task; `idempotency_key` makes it safe to call again, and a fresh key is made where none is given.
@@ -196,11 +206,18 @@ impl Client {
 
     /// A request to a path of the server, without a time limit.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = self
-            .base
+        self.http.request(method, self.url(path))
+    }
+
+    /// A GET whose answer may go on for ever; a silence that is too long ends it, before its head too.
+    pub(crate) fn stream(&self, path: &str) -> RequestBuilder {
+        self.streams.get(self.url(path))
+    }
+
+    fn url(&self, path: &str) -> Url {
+        self.base
             .join(path)
-            .expect("paths are made here of URL-safe characters");
-        self.http.request(method, url)
+            .expect("paths are made here of URL-safe characters")
     }
 
     /// A POST of JSON.

@@ -5,7 +5,7 @@ use posthaste_types::EndpointId;
 use reqwest::Method;
 
 use crate::Error;
-use crate::client::{Client, success};
+use crate::client::{ANSWER_TIMEOUT, Client, success};
 
 impl Client {
     /// Makes an endpoint; its secret is in this answer alone.
@@ -29,7 +29,9 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn delete_endpoint(&self, id: EndpointId) -> Result<(), Error> {
-        let request = self.request(Method::DELETE, &format!("v1/endpoints/{id}"));
+        let request = self
+            .request(Method::DELETE, &format!("v1/endpoints/{id}"))
+            .timeout(ANSWER_TIMEOUT);
         success(request.send().await.map_err(Error::Unreachable)?)
             .await
             .map(drop)

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use posthaste_api::EventEnvelope;
 use posthaste_types::{EventKind, TaskId};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 
 use crate::sse::{Frame, Parser};
 use crate::{Client, Error};
 
 /// Wait before a reconnect when the server does not say.
 const RECONNECT_WAIT: Duration = Duration::from_millis(250);
-/// A stream that is silent for longer than two heartbeats is dead.
-const SILENCE_MAX: Duration = Duration::from_secs(2 * posthaste_types::limits::HEARTBEAT_S + 5);
 
 /// Which events a stream carries; what is absent does not narrow it.
 #[derive(Debug, Clone, Default)]
@@ -125,12 +123,12 @@ impl EventStream {
             let Some(answer) = &mut self.answer else {
                 return Ok(None);
             };
-            match tokio::time::timeout(SILENCE_MAX, answer.chunk()).await {
-                Ok(Ok(Some(piece))) => {
+            match answer.chunk().await {
+                Ok(Some(piece)) => {
                     let ready = &mut self.ready;
                     self.parser.push(&piece, |frame| ready.push_back(frame))?;
                 }
-                Ok(Ok(None) | Err(_)) | Err(_) => self.reconnect().await?,
+                Ok(None) | Err(_) => self.reconnect().await?,
             }
         }
     }
@@ -156,7 +154,7 @@ impl EventStream {
     }
 
     async fn connect(&self) -> Result<Option<Response>, Error> {
-        let mut request = self.client.request(Method::GET, &self.path).query(&self.query);
+        let mut request = self.client.stream(&self.path).query(&self.query);
         if !self.parser.last_id().is_empty() {
             request = request.header("last-event-id", self.parser.last_id());
         }
