@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use posthaste_runtime::{Backoff, Clock, Stopper};
+use posthaste_runtime::{Backoff, Clock, Stopper, chain};
 use posthaste_store::{Error, Store};
 
 use crate::Options;
@@ -29,7 +29,7 @@ impl Maintenance {
                 Err(error) => {
                     if backoff.failure_count() == 0 {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = %chain(&error),
                             "maintenance of the tables waits for the database"
                         );
                     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use metrics::Counter;
-use posthaste_runtime::{Backoff, Clock, Stopper, metric};
+use posthaste_runtime::{Backoff, Clock, Stopper, chain, metric};
 use posthaste_store::{Error, Store};
 
 /// Shorter waits are not worth another look.
@@ -46,7 +46,7 @@ impl Timers {
                 Err(error) => {
                     if !std::mem::replace(&mut is_away, true) {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = %chain(&error),
                             "timers wait for the database"
                         );
                     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
-use posthaste_runtime::{Backoff, metric};
+use posthaste_runtime::{Backoff, chain, metric};
 use posthaste_types::limits::{GROUP_STATEMENT_MS_MAX, GROUP_WRITE_MS_MAX};
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -168,8 +168,7 @@ impl<W: Write> Lane<W> {
     fn remind(&mut self, error: &Error) {
         if self.reminded.is_none_or(|last| last.elapsed() >= REMIND_AFTER) {
             self.reminded = Some(Instant::now());
-            let source = std::error::Error::source(error).map(tracing::field::display);
-            tracing::warn!(%error, error.source = source, store.group = W::NAME, "grouped writes wait for the database");
+            tracing::warn!(error = %chain(error), store.group = W::NAME, "grouped writes wait for the database");
         }
     }
 }
@@ -178,8 +177,7 @@ impl<W: Write> Lane<W> {
 fn fail<W: Write>(batch: Batch<W>, error: Error) {
     let error = Arc::new(error);
     if error.kind() != ErrorKind::Unavailable {
-        let source = std::error::Error::source(&*error).map(tracing::field::display);
-        tracing::error!(%error, error.source = source, store.group = W::NAME, "a grouped write failed");
+        tracing::error!(error = %chain(&*error), store.group = W::NAME, "a grouped write failed");
     }
     for waiting in batch.waiting {
         let _ = waiting.reply.send(Err(Error::Group(Arc::clone(&error))));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthaste_broker::{GroupConsumer, GroupEvent, Record, RevokeGuard, TopicPartition};
-use posthaste_runtime::Stopper;
+use posthaste_runtime::{Stopper, chain};
 use posthaste_schema::{SchemaId, TaskRequested};
 use posthaste_types::limits::{DRAIN_MS_MAX, WORKER_HELD_BYTES_MAX};
 use tokio::sync::mpsc;
@@ -320,7 +320,7 @@ impl Dispatcher {
         {
             self.complained_at = Some(Instant::now());
             tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = %chain(error),
                 "reading tasks from kafka fails; it goes on by itself"
             );
         }

@@ -1,7 +1,7 @@
 //! From a record to a task, or to the dead letters. A record is never dropped and never held against what is only away.
 
 use posthaste_broker::{Error, ErrorKind, Producer, Record, Registry};
-use posthaste_runtime::{Backoff, Stopper, metric};
+use posthaste_runtime::{Backoff, Stopper, chain, metric};
 use posthaste_schema::{DecodeError, SchemaId, TASK_REQUESTED, TaskRequested, WriterSchemas};
 use posthaste_store::Store;
 
@@ -35,7 +35,7 @@ impl Reader {
         match TaskRequested::decode(value, &self.writers) {
             Ok(task) => Intake::Task(Box::new(task)),
             Err(DecodeError::UnknownSchema(id)) => Intake::UnknownSchema(id),
-            Err(error) => Intake::Bad(chain(&error)),
+            Err(error) => Intake::Bad(chain(&error).to_string()),
         }
     }
 
@@ -44,12 +44,20 @@ impl Reader {
         let mut backoff = Backoff::dependency();
         loop {
             match self.schema_text(id, topic).await {
-                Ok(text) => return self.writers.add(id, &text).err().map(|error| chain(&error)),
-                Err(error) if error.kind() != ErrorKind::Unavailable => return Some(chain(&error)),
+                Ok(text) => {
+                    return self
+                        .writers
+                        .add(id, &text)
+                        .err()
+                        .map(|error| chain(&error).to_string());
+                }
+                Err(error) if error.kind() != ErrorKind::Unavailable => {
+                    return Some(chain(&error).to_string());
+                }
                 Err(error) => {
                     tracing::warn!(
                         schema.id = id.0,
-                        error = &error as &dyn std::error::Error,
+                        error = %chain(&error),
                         "waiting for the schema registry"
                     );
                 }
@@ -79,7 +87,7 @@ impl Reader {
                         kafka.topic = &*record.topic,
                         kafka.partition = record.partition,
                         kafka.offset = record.offset,
-                        error = &error as &dyn std::error::Error,
+                        error = %chain(&error),
                         "a bad record could not be moved to the dead letters; trying again",
                     );
                 }
@@ -98,16 +106,4 @@ impl Reader {
         );
         true
     }
-}
-
-/// The error with its causes, for a header that a person reads.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

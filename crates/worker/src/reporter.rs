@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use posthaste_runtime::Clock;
+use posthaste_runtime::{Clock, chain};
 use posthaste_store::{Completed, Completion, WorkerWrites};
 use posthaste_types::{ClaimToken, EventKind, TaskState};
 use tokio::time::{Instant, sleep_until};
@@ -123,7 +123,7 @@ impl Reporter<'_> {
             Ok(Completed::Stored) => self.state.closed.load(Ordering::Relaxed).then_some(Ended::Closed),
             // A report that cannot be stored is no reason to end the attempt; its end will meet the same error.
             Err(error) => {
-                tracing::warn!(task.id = %self.attempt.id(), error = &error as &dyn std::error::Error, "a report of an attempt could not be stored");
+                tracing::warn!(task.id = %self.attempt.id(), error = %chain(&error), "a report of an attempt could not be stored");
                 Some(Ended::Closed)
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste_broker::{GroupConsumer, GroupConsumerOptions, KafkaOptions, Producer, Registry};
-use posthaste_runtime::{Backoff, Clock, Stopper};
+use posthaste_runtime::{Backoff, Clock, Stopper, chain};
 use posthaste_schema::WriterSchemas;
 use posthaste_store::{GroupOptions, Store, WorkerWrites};
 use posthaste_types::limits::WORKER_HELD_BYTES_MAX;
@@ -143,7 +143,7 @@ impl Service {
         while let Err(error) = self.ask_record().await {
             if backoff.failure_count().is_multiple_of(8) {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %chain(&error),
                     "waiting for the database"
                 );
             }
