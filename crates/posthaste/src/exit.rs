@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use posthaste_runtime::config::ConfigError;
+use posthaste_runtime::telemetry::TelemetryError;
 use posthaste_types::TaskState;
 
 /// How a command ended that did what it was told.
@@ -50,6 +51,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+fn is_log_level(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TelemetryError::Filter(_)))
+}
+
 fn code_of(error: &anyhow::Error) -> u8 {
     use posthaste_client::Error as Client;
     match error.downcast_ref::<Client>() {
@@ -57,7 +62,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         Some(Client::Unreachable(_)) => 3,
         Some(Client::Refused(_) | Client::Unexpected(_)) => 4,
         Some(Client::TimedOut) => 124,
-        None if error.is::<ConfigError>() => 2,
+        None if error.is::<ConfigError>() || is_log_level(error) => 2,
         None => 1,
     }
 }

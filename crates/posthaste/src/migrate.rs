@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use posthaste_broker::{ErrorKind as BrokerErrorKind, TopicOutcome, TopicSpec};
-use posthaste_runtime::{Backoff, Stopper};
+use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_schema::{SchemaId, SchemaText, TASK_EVENT, TASK_REQUESTED};
 use posthaste_store::ErrorKind as StoreErrorKind;
 use posthaste_types::{limits, topics};
@@ -163,7 +163,7 @@ async fn patiently<T, E: std::error::Error + 'static, F: Future<Output = Result<
             Err(error) if is_away(&error) && Instant::now() < end => {
                 if backoff.failure_count() == 0 {
                     tracing::info!(
-                        error = &error as &dyn std::error::Error,
+                        error = %chain(&error),
                         "waiting for a dependency"
                     );
                 }

@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::process::free_port;
 use crate::world::{PATIENCE, World, eventually};
@@ -54,25 +55,49 @@ pub(crate) async fn dev_shows_a_result_and_leaves_nothing_behind(world: Arc<Worl
     nothing_runs(&data).await
 }
 
-pub(crate) async fn dev_killed_hard_starts_again_on_its_data(world: Arc<World>) -> anyhow::Result<()> {
-    use tokio::io::{AsyncBufReadExt as _, BufReader};
-    let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    let mut child = dev(&world, &data)?
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+/// Reads on until the demo's result, the last line that it writes: nobody reads the pipe after this.
+async fn shows_a_result(child: &mut Child) -> anyhow::Result<()> {
     let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
     tokio::time::timeout(PATIENCE, async {
         while let Some(line) = lines.next_line().await? {
-            if line.contains("DONE") {
+            if line.contains("\"words\"") {
                 return anyhow::Ok(());
             }
         }
         anyhow::bail!("it ended without a result")
     })
     .await
-    .context("a result is shown")??;
+    .context("a result is shown")?
+}
+
+pub(crate) async fn dev_stops_and_says_why_when_a_part_dies(world: Arc<World>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let mut child = dev(&world, &data)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    shows_a_result(&mut child).await?;
+    let pid_file = std::fs::read_to_string(data.join("stack/postgres/postmaster.pid"))?;
+    let pid = pid_file.lines().next().context("its first line is the process")?;
+    ensure!(Command::new("kill").args(["-9", pid]).status().await?.success());
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .await
+        .context("it ends")??;
+    let text = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{:?}: {text}", output.status);
+    ensure!(text.contains("error: Postgres ended by itself"), "{text}");
+    nothing_runs(&data).await
+}
+
+pub(crate) async fn dev_killed_hard_starts_again_on_its_data(world: Arc<World>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let mut child = dev(&world, &data)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    shows_a_result(&mut child).await?;
     child.kill().await?;
     nothing_runs(&data).await?;
     let output = tokio::time::timeout(PATIENCE, dev(&world, &data)?.arg("--once").output()).await??;

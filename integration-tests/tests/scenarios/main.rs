@@ -57,6 +57,7 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     outages::kafka_restart_under_load_loses_nothing,
     outages::postgres_restart_under_load_loses_nothing,
     dev::dev_shows_a_result_and_leaves_nothing_behind,
+    dev::dev_stops_and_says_why_when_a_part_dies,
     dev::dev_killed_hard_starts_again_on_its_data,
 ];
 

@@ -5,7 +5,9 @@ mod progress;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 
+use anyhow::bail;
 use clap::Args;
 use posthaste_client::Client;
 use posthaste_http::Listener;
@@ -83,9 +85,11 @@ The first run fetches Kafka and the registry once. It runs open, without keys, a
             config.kafka.bootstrap = stack.kafka_bootstrap().to_owned();
             config.registry.url = posthaste_runtime::Secret::new(stack.registry_url());
         }
-        let result = self
-            .run_roles(&config, (listener, metrics), &stopper, &screen, &places, target)
-            .await;
+        let roles = self.run_roles(&config, (listener, metrics), &stopper, &screen, &places, target);
+        let result = match &stack {
+            Some(stack) => while_alive(stack, &stopper, roles).await,
+            None => roles.await,
+        };
         if let Some(stack) = stack {
             screen.line("stopping Postgres, Kafka and the registry");
             stack.stop().await?;
@@ -169,12 +173,34 @@ The first run fetches Kafka and the registry once. It runs open, without keys, a
     }
 }
 
+/// Runs the roles, and stops them when a part under them ends by itself: they would wait for it for ever.
+async fn while_alive(
+    stack: &Stack,
+    stopper: &Stopper,
+    roles: impl Future<Output = anyhow::Result<Outcome>>,
+) -> anyhow::Result<Outcome> {
+    let mut roles = pin!(roles);
+    let (part, log) = tokio::select! {
+        biased;
+        result = roles.as_mut() => return result,
+        death = stack.died() => death,
+    };
+    output::note(format_args!("{part} ended by itself; stopping"));
+    stopper.stop();
+    if let Err(error) = roles.await {
+        tracing::warn!(
+            error = format_args!("{error:#}"),
+            "the roles did not stop in order"
+        );
+    }
+    bail!("{part} ended by itself; the last lines of its log: {log}")
+}
+
 /// The configuration with what makes a machine of one's own comfortable, unless a layer says otherwise.
 fn development(loaded: &Loaded<Config>) -> Config {
     let mut config = loaded.value.clone();
     if !loaded.is_set("log.level") {
-        // librdkafka's bindings complain about every consumer that is closed; what is wrong with one, `broker` says.
-        "warn,rdkafka::consumer=off".clone_into(&mut config.log.level);
+        "warn".clone_into(&mut config.log.level);
     }
     config.worker.builtins |= !loaded.is_set("worker.builtins");
     config.delivery.allow_private_addresses |= !loaded.is_set("delivery.allow_private_addresses");
