@@ -2,6 +2,8 @@
 //!
 //! Runs only when a request is refused, so that the way of a good request pays nothing for good errors.
 
+use std::borrow::Cow;
+
 use posthaste_api::Problem;
 use posthaste_types::ErrorCode;
 use serde_json::error::Category;
@@ -18,7 +20,7 @@ enum Step {
 pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> Problem {
     let full = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = &without_type_names(full.strip_suffix(&place).unwrap_or(&full));
+    let message = &without_type_names(cut(full.strip_suffix(&place).unwrap_or(&full)).as_ref());
     if error.classify() != Category::Data {
         return Problem::new(
             ErrorCode::InvalidRequest,
@@ -38,6 +40,17 @@ pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> P
         format!("the body is not as it must be: {message}{place}"),
     )
     .with_field(pointer, message)
+}
+
+/// serde quotes what it met, which may be as long as the body; the end of its text says what it wanted.
+fn cut(message: &str) -> Cow<'_, str> {
+    const HALF: usize = 200;
+    if message.len() <= 2 * HALF {
+        return message.into();
+    }
+    let head = &message[..message.floor_char_boundary(HALF)];
+    let tail = &message[message.floor_char_boundary(message.len() - HALF)..];
+    format!("{head}…{tail}").into()
 }
 
 /// serde names the Rust type that it expected, which is no caller's business.
@@ -219,6 +232,18 @@ mod tests {
             let problem = problem(text.as_bytes(), "", &error);
             assert!(problem.errors[0].detail.ends_with(expected), "{}", problem.detail);
         }
+    }
+
+    #[test]
+    fn what_was_sent_is_not_sent_back_at_length() {
+        let text = format!(r#"{{"name": "", "inner": "{}"}}"#, "é".repeat(10_000));
+        let error = serde_json::from_str::<Outer>(&text).unwrap_err();
+        let problem = problem(text.as_bytes(), "", &error);
+        assert!(
+            problem.detail.len() < 600 && problem.detail.contains("expected an object"),
+            "{}",
+            problem.detail
+        );
     }
 
     #[test]
