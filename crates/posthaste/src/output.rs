@@ -5,22 +5,40 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-/// One line, out at once, so that a pipe's reader sees it.
+/// One line for a person.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+    write(&harmless(&text.to_string()))
 }
 
 /// One JSON document on one line.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    Ok(line(serde_json::to_string(value)?)?)
+    Ok(write(&serde_json::to_string(value)?)?)
+}
+
+/// One JSON document that came as text.
+pub(crate) fn json_text(text: &str) -> io::Result<()> {
+    write(text)
+}
+
+/// Out at once, so that a pipe's reader sees it.
+fn write(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Without what a terminal obeys: names and messages of tasks were written by whoever may submit.
+fn harmless(text: &str) -> String {
+    text.replace(
+        |character: char| character.is_control() && !matches!(character, '\n' | '\t'),
+        "\u{fffd}",
+    )
 }
 
 /// A line on standard error, for what is not the answer.
 pub(crate) fn note(text: impl Display) {
     // Nobody can be told that standard error is closed.
-    let _unwritable = writeln!(io::stderr(), "{text}");
+    let _unwritable = writeln!(io::stderr(), "{}", harmless(&text.to_string()));
 }
 
 /// Columns as wide as their widest cell; the last one as it is.
@@ -40,4 +58,17 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> io
     line(render(head))?;
     rows.iter()
         .try_for_each(|row| line(render(row.each_ref().map(String::as_str))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_nothing_to_obey() {
+        assert_eq!(
+            harmless("a\u{1b}[2Jb\r\u{9b}c\td\né"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\td\né"
+        );
+    }
 }

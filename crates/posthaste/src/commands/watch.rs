@@ -72,7 +72,7 @@ async fn follow(mut stream: EventStream, target: &Target, one_task: bool) -> any
             Next::Reset { cursor } => output::note(format_args!(
                 "events before this were no longer kept and may have been missed; going on from cursor {cursor}"
             )),
-            Next::Other(_, data) if target.json => output::line(data)?,
+            Next::Other(_, data) if target.json => output::json_text(&data)?,
             Next::Other(name, _) => output::line(name)?,
         }
     }
@@ -81,7 +81,7 @@ async fn follow(mut stream: EventStream, target: &Target, one_task: bool) -> any
 
 fn show(event: &Event, target: &Target) -> std::io::Result<()> {
     if target.json {
-        return output::line(&event.text);
+        return output::json_text(&event.text);
     }
     let (envelope, task) = (&event.envelope, &event.envelope.data);
     output::line(format_args!(
