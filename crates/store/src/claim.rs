@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::group::{Size, Write};
 use crate::sql::column;
-use crate::{Claim, Claimed, Error};
+use crate::{Claim, Claimed, Error, Horizon};
 
 /// The smooth way. `any` makes it one index scan (see the lanes' planner settings); the bounds of `id` let the executor
 /// open only the partitions that the batch is in.
@@ -56,6 +56,10 @@ from unnest($1::uuid[], $2::integer[], $3::uuid[]) as claim (id, run, token)
 join posthaste.tasks task on task.id = claim.id and task.id = any($1) and task.id between $4 and $5
 for share of task";
 
+/// What may hold a row that cannot be seen yet.
+const SELECT_HORIZON: &str = "-- select_horizon
+select pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint from pg_current_snapshot() as now";
+
 /// Times a batch is claimed again when a row has become claimable while it was looked at.
 const ROUND_COUNT_MAX: usize = 4;
 
@@ -65,6 +69,7 @@ pub(crate) struct Statements {
     claim: Statement,
     take_over: Statement,
     select_claimed: Statement,
+    select_horizon: Statement,
 }
 
 impl Write for ClaimWrite {
@@ -87,6 +92,7 @@ impl Write for ClaimWrite {
             claim: client.prepare(CLAIM).await.map_err(error)?,
             take_over: client.prepare(TAKE_OVER).await.map_err(error)?,
             select_claimed: client.prepare(SELECT_CLAIMED).await.map_err(error)?,
+            select_horizon: client.prepare(SELECT_HORIZON).await.map_err(error)?,
         })
     }
 
@@ -112,10 +118,12 @@ impl Write for ClaimWrite {
             }
             batch.round(&waiting, &mut outcomes).await?;
         }
-        Ok(claims
-            .iter()
-            .map(|claim| outcomes.remove(&token(claim)).unwrap_or(Claimed::Missing))
-            .collect())
+        // A claim that is still unclear is tried again with its batch: those that were granted are ours then.
+        let outcome = |claim: &&Claim| {
+            let outcome = outcomes.remove(&token(claim));
+            outcome.ok_or(Error::TimedOut(Self::NAME))
+        };
+        claims.iter().map(outcome).collect()
     }
 }
 
@@ -216,9 +224,23 @@ impl Batch<'_> {
                 outcomes.insert(claimed, Claimed::Gone);
             }
         }
+        if claims.iter().all(|claim| found.contains(&token(claim))) {
+            return Ok(());
+        }
+        let missing = Claimed::Missing(self.horizon().await?);
         for claim in claims.iter().filter(|claim| !found.contains(&token(claim))) {
-            outcomes.insert(token(claim), Claimed::Missing);
+            outcomes.insert(token(claim), missing.clone());
         }
         Ok(())
+    }
+
+    async fn horizon(&self) -> Result<Horizon, Error> {
+        let error = Error::database("select_horizon");
+        let statement = &self.statements.select_horizon;
+        let row = self.client.query_one(statement, &[]).await.map_err(error)?;
+        Ok(Horizon {
+            oldest: row.try_get(0).map_err(error)?,
+            next: row.try_get(1).map_err(error)?,
+        })
     }
 }

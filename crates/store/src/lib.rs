@@ -43,4 +43,4 @@ pub use schemas::Schemas;
 pub use submit::{Idempotency, NewTask, Submitted, Submitter};
 pub use timers::Fired;
 pub use webhook_retries::{WebhookNext, WebhookOutcome, WebhookRetry, WebhookWrites};
-pub use worker_writes::{Claim, Claimed, Completed, Completion, WorkerWrites};
+pub use worker_writes::{Claim, Claimed, Completed, Completion, Horizon, WorkerWrites};

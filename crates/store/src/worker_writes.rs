@@ -41,8 +41,25 @@ pub enum Claimed {
     },
     /// The record is stale: the task is final, in another run, or waits for a timer that will publish it again.
     Gone,
-    /// There is no such task.
-    Missing,
+    /// No such task can be seen. Its transaction may still be under way, as the log shows one before others can see it:
+    /// when a later horizon [is past](Horizon::is_past) this one, a further claim tells for sure.
+    Missing(Horizon),
+}
+
+/// Which transactions may have been under way at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizon {
+    /// All before this one had ended.
+    pub(crate) oldest: i64,
+    /// This one and all after had not begun.
+    pub(crate) next: i64,
+}
+
+impl Horizon {
+    /// Whether all that may have been under way at `earlier` had ended at this one.
+    pub const fn is_past(self, earlier: Self) -> bool {
+        self.oldest >= earlier.next
+    }
 }
 
 /// One write of an attempt. The row's columns are taken from the event: state, version, result, error, progress,

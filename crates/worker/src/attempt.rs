@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use metrics::{Counter, Gauge, Histogram};
-use posthaste_runtime::{Backoff, Clock, Stopper, metric};
+use posthaste_runtime::{Backoff, Clock, Stopper, chain, metric};
 use posthaste_schema::TaskRequested;
 use posthaste_store::{Claim, Claimed, Completed, Completion, ErrorKind, Store, WorkerWrites};
 use posthaste_types::{ClaimToken, RetryPolicy, TaskId};
@@ -18,9 +18,6 @@ use crate::handlers::{ServedType, ServedTypes};
 use crate::outcome::{AttemptFacts, Outcome};
 use crate::reporter::{Ended, Reporter, ReporterState};
 use crate::{Attempt, Handler, HandlerError, JsonText};
-
-/// How long a record may be ahead of its row. Without a synchronous standby it is microseconds, milliseconds under load.
-const UNSEEN_ROW_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What all attempts of a process share.
 pub(crate) struct Attempts {
@@ -80,8 +77,14 @@ enum Run {
 impl Attempts {
     /// Deals with one record.
     pub(crate) async fn make(&self, task: TaskRequested) -> Dealt {
-        if task.deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
-            return self.expire(task.task_id).await;
+        let is_late = task.deadline.is_some_and(|deadline| deadline <= self.clock.now());
+        if is_late {
+            match self.expire(task.task_id).await {
+                Some(true) => return Dealt::With,
+                // It is final, or it was running when its worker died: the claim tells.
+                Some(false) => {}
+                None => return Dealt::Not,
+            }
         }
         let token = posthaste_runtime::ids::claim_token();
         let Some(claimed) = self.claim(&task, token).await else {
@@ -107,48 +110,31 @@ impl Attempts {
                 }
             }
             Claimed::Gone => return Dealt::With,
-            Claimed::Missing => {
+            Claimed::Missing(_) => {
                 tracing::error!(task.id = %task.task_id, "a record names a task that the database does not have; it is skipped");
                 return Dealt::With;
             }
         };
-        self.run(task, token, facts).await
+        self.run(task, token, facts, is_late).await
     }
 
-    async fn run(&self, task: TaskRequested, token: ClaimToken, facts: AttemptFacts) -> Dealt {
+    async fn run(&self, task: TaskRequested, token: ClaimToken, facts: AttemptFacts, is_late: bool) -> Dealt {
         let served = self.types.get(&task.task_type);
-        let policy = task.retry.unwrap_or(served.retry);
+        // A policy comes with a record: one that was not checked must not get further.
+        let policy = task.retry.filter(|policy| policy.check().is_ok());
+        let policy = policy.unwrap_or(served.retry);
         let attempt = Attempt::new(task, facts.number, self.stopper.clone());
-        if u32::try_from(facts.number).is_ok_and(|number| number > policy.max_attempts) {
-            // Only a worker that died without an answer gets here: an answer would have been the last one.
-            let message = format!(
-                "{} attempts ended with the loss of their worker",
-                policy.max_attempts
-            );
-            let answer = Err(HandlerError::never("attempts_exhausted", message));
-            let last = AttemptFacts {
-                version: facts.version + 1,
-                ..facts
-            };
-            return self.end(attempt, answer, &policy, token, last).await;
-        }
-        let Some(handler) = &served.handler else {
-            let message = format!("no handler here serves the type `{}`", attempt.task().task_type);
-            let last = AttemptFacts {
-                version: facts.version + 1,
-                ..facts
-            };
-            return self
-                .end(
-                    attempt,
-                    Err(HandlerError::retryable("no_handler", message)),
-                    &policy,
-                    token,
-                    last,
-                )
-                .await;
+        let handler = match Self::runnable(&attempt, served, &policy, is_late) {
+            Ok(handler) => handler,
+            Err(error) => {
+                let last = AttemptFacts {
+                    version: facts.version + 1,
+                    ..facts
+                };
+                return self.end(attempt, Err(error), &policy, token, last).await;
+            }
         };
-        let (run, last) = self.handle(&**handler, served, &attempt, token, facts).await;
+        let (run, last) = self.handle(handler, served, &attempt, token, facts).await;
         match run {
             Run::Answered(answer) => self.end(attempt, answer, &policy, token, last).await,
             Run::Lost => {
@@ -156,6 +142,32 @@ impl Attempts {
                 Dealt::With
             }
         }
+    }
+
+    /// The handler, unless the attempt ends before it has begun.
+    fn runnable<'served>(
+        attempt: &Attempt,
+        served: &'served ServedType,
+        policy: &RetryPolicy,
+        is_late: bool,
+    ) -> Result<&'served dyn Handler, HandlerError> {
+        if u32::try_from(attempt.number()).is_ok_and(|number| number > policy.max_attempts) {
+            // Only a worker that died without an answer gets here: an answer would have been the last one.
+            let message = format!(
+                "{} attempts ended with the loss of their worker",
+                policy.max_attempts
+            );
+            return Err(HandlerError::never("attempts_exhausted", message));
+        }
+        if is_late {
+            // RUNNING cannot expire. As any attempt that fails past the deadline, this one leaves that to the scheduler.
+            let message = "the deadline passed while the task had lost its worker";
+            return Err(HandlerError::retryable("deadline_passed", message).retry_after(Duration::ZERO));
+        }
+        served.handler.as_deref().ok_or_else(|| {
+            let message = format!("no handler here serves the type `{}`", attempt.task().task_type);
+            HandlerError::retryable("no_handler", message)
+        })
     }
 
     /// Runs the handler within its time, with reports beside it.
@@ -252,8 +264,9 @@ impl Attempts {
 
 /// The writes. The grouped ones wait for the database themselves and give up only when the process stops.
 impl Attempts {
-    /// A row that is missing is looked for again for a while: the log is read before its transaction is visible to
-    /// others, so the record of a new task may overtake its row.
+    /// A row that is missing is looked for again: the log is read before its transaction is visible to others (with a
+    /// synchronous standby that is away, long before), so the record of a new task may overtake its row. The row is
+    /// missing for good when every transaction has ended that was under way when it was first looked for.
     async fn claim(&self, task: &TaskRequested, token: ClaimToken) -> Option<Claimed> {
         let claim = Claim {
             task_id: task.task_id,
@@ -261,13 +274,18 @@ impl Attempts {
             token,
             worker: Arc::clone(&self.worker),
         };
-        let end = Instant::now() + UNSEEN_ROW_WAIT_MAX;
+        let mut first = None;
+        let mut is_settled = false;
         let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(250));
         loop {
             let claimed = self.writes.claim(claim.clone()).await;
             match claimed.map_err(|error| given_up(task.task_id, &error)).ok()? {
-                Claimed::Missing if Instant::now() < end && backoff.wait(&self.stopper).await => {}
-                Claimed::Missing if self.stopper.is_stopped() => return None,
+                Claimed::Missing(horizon) if !is_settled => {
+                    is_settled = horizon.is_past(*first.get_or_insert(horizon));
+                    if !backoff.wait(&self.stopper).await {
+                        return None;
+                    }
+                }
                 claimed => return Some(claimed),
             }
         }
@@ -282,17 +300,18 @@ impl Attempts {
             .ok()
     }
 
-    async fn expire(&self, id: TaskId) -> Dealt {
+    /// Whether the task has expired; `None`: the process stops.
+    async fn expire(&self, id: TaskId) -> Option<bool> {
         let mut backoff = Backoff::dependency();
         loop {
             match self.store.expire(id, self.clock.now()).await {
-                Ok(_) => return Dealt::With,
+                Ok(expired) => return Some(expired),
                 Err(error) => {
-                    tracing::warn!(task.id = %id, error = &error as &dyn std::error::Error, "a task could not expire; trying again");
+                    tracing::warn!(task.id = %id, error = %chain(&error), "a task could not expire; trying again");
                 }
             }
             if !backoff.wait(&self.stopper).await {
-                return Dealt::Not;
+                return None;
             }
         }
     }
@@ -302,7 +321,7 @@ impl Attempts {
 /// uncommitted, so the task comes again with the partition's next owner.
 fn given_up(id: TaskId, error: &posthaste_store::Error) {
     if error.kind() != ErrorKind::Unavailable {
-        tracing::error!(task.id = %id, error = error as &dyn std::error::Error, "an attempt could not be stored; its task is held back until a restart");
+        tracing::error!(task.id = %id, error = %chain(error), "an attempt could not be stored; its task is held back until a restart");
     }
 }
 

@@ -150,9 +150,43 @@ fn a_claim_of_another_run_is_gone_and_one_of_no_task_is_missing() {
         task.run = 2;
         assert_eq!(world.claim(&task, ids::claim_token()).await, Claimed::Gone);
         task.id = ids::task_id();
-        assert_eq!(world.claim(&task, ids::claim_token()).await, Claimed::Missing);
+        assert!(matches!(
+            world.claim(&task, ids::claim_token()).await,
+            Claimed::Missing(_)
+        ));
         let nothing = completion(&task, ids::claim_token(), TaskState::Done);
         assert_eq!(world.complete(nothing).await, Completed::Stale);
+    });
+}
+
+#[test]
+fn a_row_is_not_missing_for_good_while_its_transaction_is_under_way() {
+    with_world("attempt_unseen", async |world| {
+        let (task, ghost) = (task(), task());
+        world.submit(&task).await;
+        let missing = async |task| match world.claim(task, ids::claim_token()).await {
+            Claimed::Missing(horizon) => horizon,
+            other => panic!("{other:?}"),
+        };
+        // As if the log had shown it before its commit was visible.
+        for step in [
+            "create temporary table copy as select * from posthaste.tasks",
+            "delete from posthaste.tasks",
+            "begin",
+            "insert into posthaste.tasks select * from copy",
+        ] {
+            world.database.batch_execute(step).await.unwrap();
+        }
+        let first = missing(&task).await;
+        assert!(!missing(&task).await.is_past(first));
+        world.database.batch_execute("commit").await.unwrap();
+        let claimed = world.claim(&task, ids::claim_token()).await;
+        assert!(matches!(claimed, Claimed::Granted { .. }));
+        // Nothing of this one was ever under way; other tests' transactions end.
+        let first = missing(&ghost).await;
+        while !missing(&ghost).await.is_past(first) {
+            tokio::task::yield_now().await;
+        }
     });
 }
 
@@ -179,7 +213,7 @@ fn a_batch_of_every_outcome_answers_each_with_its_own() {
         let claimed = join_all(claims.iter().map(|claim| world.writes.claim(claim.clone()))).await;
         for (index, claimed) in claimed.into_iter().enumerate() {
             match (index % 3, claimed.unwrap()) {
-                (0, Claimed::Missing) | (1, Claimed::Gone) => {}
+                (0, Claimed::Missing(_)) | (1, Claimed::Gone) => {}
                 (
                     2,
                     Claimed::Granted {

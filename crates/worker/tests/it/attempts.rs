@@ -135,6 +135,41 @@ fn a_task_that_kills_its_workers_fails_without_another_run() {
 }
 
 #[test]
+fn a_task_that_lost_its_worker_and_then_its_time_expires_without_another_run() {
+    with_world(async |world| {
+        let mut task = world.task("echo", "1");
+        task.deadline = Some(SystemClock.now());
+        world.store_only(&task).await;
+        let writes = WorkerWrites::start(&world.store, GroupOptions::default(), Stopper::new());
+        let claim = Claim {
+            task_id: task.id,
+            run: 1,
+            token: ids::claim_token(),
+            worker: "dead".into(),
+        };
+        assert!(matches!(
+            writes.claim(claim).await.unwrap(),
+            Claimed::Granted { .. }
+        ));
+        // The timer of the deadline finds it running and is gone.
+        assert_eq!(
+            world
+                .store
+                .fire_timers(SystemClock.now())
+                .await
+                .unwrap()
+                .expired_count,
+            0
+        );
+        world.publish(&task).await;
+        let worker = world.worker(Options::default(), Handlers::new());
+        assert_eq!(world.finished(task.id).await.state, TaskState::Expired);
+        assert_eq!(world.events(task.id).await, ["task.retrying", "task.expired"]);
+        worker.stop().await;
+    });
+}
+
+#[test]
 fn a_type_that_nobody_serves_is_left_to_a_worker_that_does() {
     with_world(async |world| {
         let worker = world.worker(Options::default(), Handlers::new());
