@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use posthaste_types::limits::JSON_DEPTH_MAX;
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -11,12 +12,17 @@ use serde_json::value::RawValue;
 pub struct JsonText(String);
 
 impl JsonText {
-    /// Checks that `text` is one JSON value.
+    /// Checks that `text` is one JSON value, nested no deeper than [`JSON_DEPTH_MAX`] levels.
     ///
     /// # Errors
     /// What is wrong with it, and where.
     pub fn new(text: String) -> Result<Self, serde_json::Error> {
+        // Looking for syntax alone, serde_json takes any depth, which Postgres would then refuse to store.
         serde_json::from_str::<IgnoredAny>(&text)?;
+        if depth(text.as_bytes()) > JSON_DEPTH_MAX {
+            let message = format!("nested deeper than {JSON_DEPTH_MAX} levels");
+            return Err(serde::de::Error::custom(message));
+        }
         Ok(Self(text))
     }
 
@@ -63,6 +69,31 @@ impl Serialize for JsonText {
     }
 }
 
+/// How deep valid JSON is nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                // What is escaped takes one byte more, and no quote is among the others of an escape.
+                while let Some(byte) = bytes.next().filter(|byte| **byte != b'"') {
+                    if *byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +105,16 @@ mod tests {
         }
         let text = r#"{"a": 1.000000000000000000001}"#;
         assert_eq!(JsonText::new(text.to_owned()).unwrap().as_str(), text);
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_to_be_stored_is_refused() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(JsonText::new(nested(JSON_DEPTH_MAX)).is_ok());
+        assert!(JsonText::new(nested(JSON_DEPTH_MAX + 1)).is_err());
+        assert!(JsonText::new(nested(500_000)).is_err());
+        let flat = format!(r#"["\\", "\"{}"]"#, "[{".repeat(200));
+        assert_eq!(JsonText::new(flat.clone()).unwrap().as_str(), flat);
     }
 
     #[test]

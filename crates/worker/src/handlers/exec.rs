@@ -151,7 +151,12 @@ async fn read_output(
             return Err(HandlerError::never("result_too_large", message));
         }
         match serde_json::from_slice::<ProgressLine<'_>>(&line) {
-            Ok(line) => attempt.report_progress(JsonText::trusted(line.progress.get().to_owned())),
+            Ok(line) => {
+                // One that cannot be stored is passed over, as one that is too large is.
+                if let Ok(progress) = JsonText::new(line.progress.get().to_owned()) {
+                    attempt.report_progress(progress);
+                }
+            }
             Err(_) if line.iter().all(u8::is_ascii_whitespace) => {}
             Err(_) => last = Some(line),
         }
