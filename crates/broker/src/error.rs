@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::RawError;
 
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,10 +124,28 @@ pub(crate) const fn kind_of_code(code: Code) -> ErrorKind {
     }
 }
 
-/// The client library marks a lost connection as final; what it wraps tells the difference.
+/// The client library marks almost everything as final; what it wraps tells the difference. Only what the registry says of
+/// the schema itself is: a registry that refuses everybody, or whose own database is away, may answer well later.
 fn kind_of_registry(error: &SRCError) -> ErrorKind {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<reqwest::Error>());
-    source.map_or(ErrorKind::Setup, kind_of_http)
+    let Some(source) = std::error::Error::source(error) else {
+        return ErrorKind::Setup;
+    };
+    if let Some(answer) = source.downcast_ref::<RawError>() {
+        // An HTTP status, or one with two digits of the registry's own behind it; 0 for an answer that is not the
+        // registry's.
+        let status = if answer.error_code < 1000 {
+            answer.error_code
+        } else {
+            answer.error_code / 100
+        };
+        return match status {
+            404 | 409 | 422 => ErrorKind::Setup,
+            _ => ErrorKind::Unavailable,
+        };
+    }
+    source
+        .downcast_ref::<reqwest::Error>()
+        .map_or(ErrorKind::Setup, kind_of_http)
 }
 
 fn kind_of_http(error: &reqwest::Error) -> ErrorKind {
@@ -134,5 +153,30 @@ fn kind_of_http(error: &reqwest::Error) -> ErrorKind {
         Some(status) if status.is_client_error() => ErrorKind::Setup,
         _ if error.is_builder() => ErrorKind::Setup,
         _ => ErrorKind::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_verdict_on_the_schema_is_final() {
+        let kind = |error_code: u32| {
+            let answer = serde_json::json!({"error_code": error_code, "message": ""});
+            let answer: RawError = serde_json::from_value(answer).unwrap();
+            let source = SRCError::non_retryable_with_cause(answer, "");
+            Error::Registry {
+                operation: "give a schema",
+                source,
+            }
+            .kind()
+        };
+        for code in [404, 40403, 409, 422, 42201] {
+            assert_eq!(kind(code), ErrorKind::Setup, "{code}");
+        }
+        for code in [0, 401, 40101, 403, 408, 429, 500, 50001, 504] {
+            assert_eq!(kind(code), ErrorKind::Unavailable, "{code}");
+        }
     }
 }
