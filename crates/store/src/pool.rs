@@ -9,6 +9,11 @@ use tokio_postgres::NoTls;
 
 use crate::{Error, Schemas};
 
+/// Silence of the server after which it is probed, and between two probes.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+/// Probes without an answer that break a connection.
+const KEEPALIVE_COUNT: u32 = 4;
+
 /// How to reach the database.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -40,6 +45,11 @@ impl Store {
             .map_err(|_| Error::Setup("the database URL is not a libpq connection string".to_owned()))?;
         config.application_name(&options.application_name);
         config.connect_timeout(Duration::from_millis(STORE_WAIT_MS_MAX));
+        // A server that vanished without a word must not hold a caller for the hours that the system would wait.
+        config.keepalives_idle(KEEPALIVE_AFTER);
+        config.keepalives_interval(KEEPALIVE_AFTER);
+        config.keepalives_retries(KEEPALIVE_COUNT);
+        config.tcp_user_timeout(KEEPALIVE_AFTER * KEEPALIVE_COUNT);
         config.options("-c synchronous_commit=on -c statement_timeout=30s -c lock_timeout=10s");
         let manager = Manager::from_config(
             config.clone(),
