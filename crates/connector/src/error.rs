@@ -34,11 +34,6 @@ pub enum Error {
     /// Bytes that are not pgoutput as documented.
     #[error("the replication stream is not as documented: {0}")]
     Protocol(&'static str),
-    /// The slot fell behind `max_slot_wal_keep_size` and its log is gone.
-    #[error(
-        "the slot `{0}` is lost: the server removed log that had not been read; drop it and run `posthaste migrate`"
-    )]
-    SlotLost(String),
     /// The outbox table lacks a column or has it in a type that cannot be used.
     #[error("the outbox table cannot be read: {0}")]
     Outbox(String),
@@ -70,7 +65,7 @@ impl Error {
                 ErrorKind::Unavailable
             }
             Self::Protocol(_) => ErrorKind::Internal,
-            Self::SlotLost(_) | Self::Outbox(_) | Self::Setup(_) => ErrorKind::Setup,
+            Self::Outbox(_) | Self::Setup(_) => ErrorKind::Setup,
         }
     }
 

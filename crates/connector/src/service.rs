@@ -182,9 +182,6 @@ impl Service {
     async fn connect(&self, waiting: &mut Waiting) -> Result<PgwireSource, Error> {
         loop {
             let slot = self.deps.store.ensure_replication(&self.names).await?;
-            if slot.wal_status == "lost" {
-                return Err(Error::SlotLost(self.names.slot.clone()));
-            }
             let Some(pid) = slot.active_pid else { break };
             waiting.say(&format!(
                 "the slot `{}` is held by another connector (server process {pid})",

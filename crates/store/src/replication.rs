@@ -1,9 +1,11 @@
 //! What the connector needs from the database beside its stream: the publication, the slot and their state.
 
+use tokio_postgres::NoTls;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
-use crate::{Error, Store};
+use crate::{Error, Store, query};
 
 const WAL_LEVEL: &str = "-- replication_wal_level
 select current_setting('wal_level'), rolreplication or rolsuper, rolname::text from pg_catalog.pg_roles where rolname = current_user";
@@ -23,8 +25,25 @@ select plugin::text = 'pgoutput' and database = current_database(), active_pid,
                 else pg_catalog.pg_current_wal_flush_lsn() end, confirmed_flush_lsn), 0)::bigint
 from pg_catalog.pg_replication_slots where slot_name = $1";
 
-const CREATE_SLOT: &str = "-- replication_create_slot
-select from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')";
+/// Any number that no other program uses on the same database.
+const LOCK_SLOT: &str = "-- replication_lock
+select pg_catalog.pg_advisory_lock(7210983644130502)";
+
+const CREATE_TEMPORARY_SLOT: &str = "-- replication_create_temporary_slot
+select from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', true)";
+
+const KEEP_SLOT: &str = "-- replication_keep_slot
+select from pg_catalog.pg_copy_logical_replication_slot($1, $2, false)";
+
+const DROP_SLOT: &str = "-- replication_drop_slot
+select from pg_catalog.pg_drop_replication_slot($1)";
+
+/// Each event that is still kept once more, oldest first.
+const REPEAT_OUTBOX: &str = "-- replication_repeat_outbox
+insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
+select id, aggregatetype, aggregateid, type, payload, tenant, traceparent
+from (select distinct on (id) * from posthaste.outbox order by id, created_at) kept
+order by created_at";
 
 /// What the connector's stream is made of. All names are plain lower-case identifiers.
 #[derive(Debug, Clone)]
@@ -86,6 +105,13 @@ pub struct SlotState {
     pub lag_bytes: i64,
 }
 
+impl SlotState {
+    /// Whether the server has removed log that was not read.
+    fn is_lost(&self) -> bool {
+        self.wal_status == "lost"
+    }
+}
+
 /// Where the server listens, for a client that speaks the replication protocol.
 #[derive(Clone)]
 pub struct ServerAddress {
@@ -128,32 +154,69 @@ impl Store {
         })
     }
 
-    /// Makes what is missing of publication and slot, in this order: a slot decodes with the publication as it was then.
-    /// Safe twice and at once. What was committed before the slot existed is not in its stream, so set-up should call
-    /// this before anything is submitted.
+    /// Makes what is missing of publication and slot, in this order: a slot decodes with the publication as it was then. A
+    /// slot that the server has given up is made anew. What was committed before is not in a new slot's stream, so what
+    /// the outbox still holds is written to it once more: after a slot was lost, by a promotion say, nothing is missing
+    /// but some events come again, under their ids. Safe twice and at once.
     ///
     /// # Errors
     /// [`Error::Setup`]: what a person must change, and how. The database is away.
     pub async fn ensure_replication(&self, names: &ReplicationNames) -> Result<SlotState, Error> {
         self.check_server().await?;
         self.ensure_publication(names).await?;
-        if let Some(state) = self.slot_state(&names.slot).await? {
+        let state = self.slot_state(&names.slot).await?;
+        if let Some(state) = state.filter(|state| !state.is_lost()) {
             return Ok(state);
         }
-        let client = self.client().await?;
-        match client.execute(CREATE_SLOT, &[&names.slot]).await {
-            Ok(_) => tracing::info!(slot = names.slot, "replication slot created"),
-            // Another connector was faster.
-            Err(error) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => {}
-            Err(error) => return Err(Error::database("replication_create_slot")(error)),
-        }
-        drop(client);
+        self.make_slot(names).await?;
         self.slot_state(&names.slot).await?.ok_or_else(|| {
             Error::Setup(format!(
                 "the slot `{}` was dropped as soon as it was made",
                 names.slot
             ))
         })
+    }
+
+    /// The slot gets its name only when the repeated events are behind it in the log: whoever finds it finds them too. The
+    /// lock and the temporary slot end with the connection, however this ends.
+    async fn make_slot(&self, names: &ReplicationNames) -> Result<(), Error> {
+        let connected = self.config().connect(NoTls).await;
+        let (client, connection) = connected.map_err(Error::database("connect"))?;
+        tokio::spawn(connection);
+        // What the outbox holds may be hours of events.
+        let patience = "set statement_timeout = 0; set lock_timeout = 0";
+        for (name, command) in [
+            ("replication_patience", patience),
+            ("replication_lock", LOCK_SLOT),
+        ] {
+            let done = client.batch_execute(command).await;
+            done.map_err(Error::database(name))?;
+        }
+        // Another connector may have been faster.
+        let found = self.slot_state(&names.slot).await?;
+        if found.as_ref().is_some_and(|state| !state.is_lost()) {
+            return Ok(());
+        }
+        let temporary = format!("{:.54}_new", names.slot);
+        let run = async |statement, parameters: &[&(dyn ToSql + Sync)]| {
+            let done = client.execute(statement, parameters).await;
+            done.map_err(Error::database(query::name_of(statement)))
+        };
+        run(CREATE_TEMPORARY_SLOT, &[&temporary]).await?;
+        let mut repeated = 0;
+        if (names.schema.as_str(), names.table.as_str()) == ("posthaste", "outbox") {
+            repeated = run(REPEAT_OUTBOX, &[]).await?;
+        }
+        if found.is_some() {
+            run(DROP_SLOT, &[&names.slot]).await?;
+        }
+        run(KEEP_SLOT, &[&temporary, &names.slot]).await?;
+        tracing::info!(
+            slot = names.slot,
+            events.repeated = repeated,
+            "replication slot created"
+        );
+        Ok(())
     }
 
     /// The slot's state; `None`: there is no such slot.

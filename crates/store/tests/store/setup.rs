@@ -2,7 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 use posthaste_schema::{SchemaId, TASK_EVENT};
-use posthaste_store::{ErrorKind, check_migrated, migrate};
+use posthaste_store::{ErrorKind, ReplicationNames, check_migrated, migrate};
 use posthaste_types::topics;
 
 use crate::world::{new, task, with_store, with_world};
@@ -92,5 +92,31 @@ fn a_schema_is_known_by_its_topic_once_it_is_recorded() {
         assert_eq!(schemas.known(topics::RESULTS), Some(SchemaId(2)));
         assert_eq!(schemas.topics(), ["results", "tasks.default"]);
         world.store.ping().await.unwrap();
+    });
+}
+
+#[test]
+fn a_slot_that_was_lost_is_made_anew_before_what_the_outbox_holds() {
+    with_world("slot_anew", async |world| {
+        let names = ReplicationNames::new("slot_anew", "slot_anew", "posthaste.outbox").unwrap();
+        world.store.ensure_replication(&names).await.unwrap();
+        let task = task();
+        world.submit(&task).await;
+        let events = "select count(*) from posthaste.outbox";
+        world.store.ensure_replication(&names).await.unwrap();
+        assert_eq!(world.count(events, &[]).await, 1, "nothing was lost");
+        let drop = "select pg_drop_replication_slot('slot_anew')";
+        world.query(drop, &[]).await;
+        let (one, other) = tokio::join!(
+            world.store.ensure_replication(&names),
+            world.store.ensure_replication(&names)
+        );
+        assert_eq!(one.unwrap().active_pid, other.unwrap().active_pid);
+        assert_eq!(world.count(events, &[]).await, 2, "once more, and not twice");
+        let inserts = "select count(*) from pg_logical_slot_peek_binary_changes('slot_anew', null, null,
+            'proto_version', '1', 'publication_names', 'slot_anew') where get_byte(data, 0) = ascii('I')";
+        assert_eq!(world.count(inserts, &[]).await, 1);
+        // The server keeps the log for it no longer than for the test.
+        world.query(drop, &[]).await;
     });
 }
