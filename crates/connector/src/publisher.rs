@@ -1,6 +1,5 @@
 //! Brings rows to the broker: in order, once, and past those that cannot be brought.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use posthaste_types::topics;
 use tokio::time::Instant;
 
 use crate::outbox::Row;
-use crate::position::Stamp;
+use crate::position::Origin;
 use crate::refusals::{Refusal, Refusals};
 use crate::topic::{Place, Topics};
 use crate::watermark::{InFlight, Watermark};
-use crate::{Error, Position, ServerIdentity};
+use crate::{Error, Position};
 
 /// After the slot was acquired, what its previous owner had on the way to the broker lands within this, mostly; only then
 /// do the partitions' ends tell what is published.
@@ -33,7 +32,7 @@ const FRAMING_BYTES: usize = 256;
 
 /// The writing half of a session.
 pub(crate) struct Publisher {
-    server: ServerIdentity,
+    origin: Origin,
     producer: BulkProducer,
     deliveries: Deliveries,
     admin: Admin,
@@ -58,9 +57,9 @@ struct Meters {
 }
 
 impl Publisher {
-    /// Begins after the slot of `server` was acquired.
+    /// Begins after the slot of `origin` was acquired.
     pub(crate) fn start(
-        server: ServerIdentity,
+        origin: Origin,
         kafka: &KafkaOptions,
         admin: Admin,
         clock: Arc<dyn Clock>,
@@ -76,11 +75,11 @@ impl Publisher {
             },
         )?;
         Ok(Self {
-            server,
+            origin: origin.clone(),
             producer,
             deliveries,
             admin,
-            topics: Topics::new(server),
+            topics: Topics::new(origin),
             watermark: Watermark::default(),
             refusals,
             stopper,
@@ -254,15 +253,7 @@ impl Publisher {
     ) -> Result<(), Error> {
         row.write_id(&mut self.id_text);
         self.position_text.clear();
-        write!(
-            self.position_text,
-            "{}",
-            Stamp {
-                server: self.server,
-                position
-            }
-        )
-        .expect("writing to a vector cannot fail");
+        self.origin.write_position(position, &mut self.position_text);
         loop {
             let all: [(&str, Option<&[u8]>); 6] = [
                 (topics::HEADER_EVENT_ID, Some(&self.id_text)),

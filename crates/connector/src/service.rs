@@ -10,6 +10,7 @@ use posthaste_store::{ReplicationNames, SlotState, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::position::Origin;
 use crate::publisher::Publisher;
 use crate::refusals::Refusals;
 use crate::session::Session;
@@ -168,7 +169,10 @@ impl Service {
         // Only librdkafka's options can fail here, and they were checked when the service was started; what is known of
         // refused rows is not worth more.
         let publisher = Publisher::start(
-            source.server(),
+            Origin {
+                server: source.server(),
+                slot: self.names.slot.clone(),
+            },
             &deps.kafka,
             self.admin.clone(),
             clock,

@@ -7,8 +7,8 @@ use posthaste_broker::{Admin, Error as BrokerError, Record, partition_of};
 use posthaste_types::limits::CONNECTOR_LOOK_BACK_COUNT_MAX;
 use posthaste_types::topics;
 
-use crate::position::Stamp;
-use crate::{Error, Position, ServerIdentity};
+use crate::position::Origin;
+use crate::{Error, Position};
 
 /// How long a topic that was not there counts as missing before it is looked for again.
 const MISSING_FOR: Duration = Duration::from_secs(10);
@@ -35,14 +35,14 @@ pub(crate) enum Place {
 /// The topics that the session has met.
 #[derive(Debug)]
 pub(crate) struct Topics {
-    server: ServerIdentity,
+    origin: Origin,
     known: HashMap<String, Topic>,
 }
 
 impl Topics {
-    pub(crate) fn new(server: ServerIdentity) -> Self {
+    pub(crate) fn new(origin: Origin) -> Self {
         Self {
-            server,
+            origin,
             known: HashMap::new(),
         }
     }
@@ -83,15 +83,17 @@ impl Topics {
         partitions: Vec<i32>,
     ) -> Result<Vec<Option<Position>>, Error> {
         let mut ends = vec![None; partitions.len()];
-        let stamps = admin
-            .last_matching(topic, partitions, CONNECTOR_LOOK_BACK_COUNT_MAX, stamp_of)
+        let origin = self.origin.clone();
+        let own = move |record: &Record| position_of(record, &origin);
+        let found = admin
+            .last_matching(topic, partitions, CONNECTOR_LOOK_BACK_COUNT_MAX, own)
             .await?;
-        for (partition, stamp) in stamps {
+        for (partition, position) in found {
             let end = usize::try_from(partition)
                 .ok()
                 .and_then(|partition| ends.get_mut(partition));
-            if let Some(end) = end.filter(|_| stamp.server == self.server) {
-                *end = Some(stamp.position);
+            if let Some(end) = end {
+                *end = Some(position);
             }
         }
         Ok(ends)
@@ -99,12 +101,9 @@ impl Topics {
 }
 
 /// The position of a record that the connector wrote itself. A dead letter that a consumer wrote is a copy of one.
-fn stamp_of(record: &Record) -> Option<Stamp> {
+fn position_of(record: &Record, origin: &Origin) -> Option<Position> {
     if record.header(topics::HEADER_DEAD_SOURCE).is_some() {
         return None;
     }
-    std::str::from_utf8(record.header(topics::HEADER_POSITION)?)
-        .ok()?
-        .parse()
-        .ok()
+    origin.read_position(record.header(topics::HEADER_POSITION)?)
 }

@@ -23,7 +23,7 @@ fn a_row_becomes_a_record_with_its_headers() {
         assert_eq!(header(topics::HEADER_EVENT_TYPE), "test.made");
         assert_eq!(header(topics::HEADER_TENANT), "default");
         assert_eq!(header(topics::HEADER_TRACEPARENT), "00-1-2-01");
-        assert_eq!(header(topics::HEADER_POSITION).split(':').count(), 4);
+        assert_eq!(header(topics::HEADER_POSITION).split(':').count(), 5);
         connector.stop().await;
     });
 }

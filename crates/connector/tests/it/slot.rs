@@ -53,3 +53,23 @@ fn an_idle_slot_keeps_no_log() {
         connector.stop().await;
     });
 }
+
+#[test]
+fn rows_of_two_outboxes_come_through_one_topic() {
+    with_stack(|stack| async {
+        let (first, second) = (Outbox::new(stack).await, Outbox::new(stack).await);
+        let topic = first.topic("shared", 1, &[]).await;
+        first.insert(&topic, &[("a", b"committed first")]).await;
+        second.insert(&topic, &[("a", b"published first")]).await;
+        let ahead = second.streaming().await;
+        second.read(&topic, |records| !records.is_empty()).await;
+        let behind = first.streaming().await;
+        let records = first.read(&topic, |records| records.len() == 2).await;
+        assert_eq!(
+            crate::common::values_of(&records, "a"),
+            ["published first", "committed first"]
+        );
+        ahead.stop().await;
+        behind.stop().await;
+    });
+}
