@@ -56,9 +56,10 @@ from unnest($1::uuid[], $2::integer[], $3::uuid[]) as claim (id, run, token)
 join posthaste.tasks task on task.id = claim.id and task.id = any($1) and task.id between $4 and $5
 for share of task";
 
-/// What may hold a row that cannot be seen yet.
+/// What may hold a row that cannot be seen yet: transactions from the oldest under way to one that begins now. A snapshot's
+/// own upper end will not do: it is one past the last that has *ended*, and whoever commits just now may be beyond it.
 const SELECT_HORIZON: &str = "-- select_horizon
-select pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint from pg_current_snapshot() as now";
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint";
 
 /// Times a batch is claimed again when a row has become claimable while it was looked at.
 const ROUND_COUNT_MAX: usize = 4;
@@ -240,7 +241,7 @@ impl Batch<'_> {
         let row = self.client.query_one(statement, &[]).await.map_err(error)?;
         Ok(Horizon {
             oldest: row.try_get(0).map_err(error)?,
-            next: row.try_get(1).map_err(error)?,
+            latest: row.try_get(1).map_err(error)?,
         })
     }
 }

@@ -51,14 +51,14 @@ pub enum Claimed {
 pub struct Horizon {
     /// All before this one had ended.
     pub(crate) oldest: i64,
-    /// This one and all after had not begun.
-    pub(crate) next: i64,
+    /// Every one that had committed by then, visible or not, is before this one.
+    pub(crate) latest: i64,
 }
 
 impl Horizon {
     /// Whether all that may have been under way at `earlier` had ended at this one.
     pub const fn is_past(self, earlier: Self) -> bool {
-        self.oldest >= earlier.next
+        self.oldest > earlier.latest
     }
 }
 
