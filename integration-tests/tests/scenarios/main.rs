@@ -6,6 +6,7 @@ mod bad_input;
 mod crashes;
 mod dev;
 mod idempotency;
+mod interop;
 mod load;
 mod outages;
 mod process;
@@ -56,6 +57,7 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     crashes::killed_whole_loses_and_repeats_nothing,
     outages::kafka_restart_under_load_loses_nothing,
     outages::postgres_restart_under_load_loses_nothing,
+    interop::clients_of_others_are_content,
     dev::dev_shows_a_result_and_leaves_nothing_behind,
     dev::dev_stops_and_says_why_when_a_part_dies,
     dev::dev_killed_hard_starts_again_on_its_data,
@@ -74,14 +76,17 @@ fn main() -> ExitCode {
             runtime.block_on(World::start()).expect("the stack starts"),
         ))
     };
+    let without_interop = !interop::is_possible();
     let trials = SCENARIOS.iter().map(|(name, scenario)| {
         let (runtime, world) = (Arc::clone(&runtime), world.clone());
+        let is_ignored = without_interop && name.starts_with("interop::");
         Trial::test(*name, move || {
             let world = world.expect("listing runs nothing");
             runtime
                 .block_on(scenario(world))
                 .map_err(|error| format!("{error:?}").into())
         })
+        .with_ignored_flag(is_ignored)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if let Some(world) = world.and_then(Arc::into_inner) {
