@@ -26,7 +26,7 @@ pub struct RoundTrip {
     pub drain: u64,
 
     /// HTTP connections that submit
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub connections: u16,
 
     /// Tasks in one request; more than 1 uses POST /v1/tasks/batch

@@ -18,7 +18,7 @@ use crate::wait::Waits;
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Connections on which submissions are committed, 1 or more. A batch is what arrives while the last one commits:
-    /// fewer lanes make larger batches, hence more submissions a second; more lanes make a single one wait less.
+    /// one makes the largest batches, hence the cheapest; more may help where a commit takes many milliseconds.
     pub lanes: usize,
 }
 

@@ -48,7 +48,7 @@ impl Default for Options {
             instance_id: None,
             session_timeout_ms: 10_000,
             handlers: HANDLER_COUNT_DEFAULT,
-            lanes: 4,
+            lanes: 1,
             builtins: false,
             retry: RetryPolicy::default(),
             timeout_s: TIMEOUT_S_DEFAULT,
