@@ -58,6 +58,8 @@ pub struct Delivery {
 pub struct BulkProducer {
     producer: Arc<BaseProducer<Context>>,
     stopper: Stopper,
+    /// Stopped once what is not sent yet is given up.
+    given_up: Stopper,
 }
 
 /// The end where deliveries come out.
@@ -127,15 +129,24 @@ impl BulkProducer {
         let producer = config.create_with_context(Context(Arc::clone(&landing)));
         let producer: Arc<BaseProducer<Context>> =
             Arc::new(producer.map_err(Error::kafka("start a producer"))?);
-        let stopper = Stopper::new();
-        let (polled, stop) = (Arc::clone(&producer), stopper.clone());
+        let (stopper, given_up) = (Stopper::new(), Stopper::new());
+        let (polled, stop, give_up) = (Arc::clone(&producer), stopper.clone(), given_up.clone());
         thread::spawn("kafka-bulk", move || {
             // A poll runs for its whole time and serves each delivery as it comes, so its length costs no latency.
             while !stop.is_stopped() {
                 polled.poll(IDLE_POLL);
+                if give_up.is_stopped() {
+                    // Again and again: what fails on its way is queued once more.
+                    polled.purge(PurgeConfig::default().queue());
+                }
             }
         })?;
-        Ok((Self { producer, stopper }, Deliveries(landing)))
+        let this = Self {
+            producer,
+            stopper,
+            given_up,
+        };
+        Ok((this, Deliveries(landing)))
     }
 
     /// Hands a record over; its delivery follows. `Ok(false)`: the producer is full, try again after a delivery.
@@ -173,8 +184,9 @@ impl BulkProducer {
             .map(|(_, reason)| Error::Fatal(reason))
     }
 
-    /// Gives up what has not been sent yet; their deliveries fail. What is on the way ends as it will.
+    /// Gives up what has not been sent yet, from now on; their deliveries fail. What is on the way ends as it will.
     pub fn give_up_queued(&self) {
+        self.given_up.stop();
         self.producer.purge(PurgeConfig::default().queue());
     }
 }
