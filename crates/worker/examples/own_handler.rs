@@ -3,7 +3,7 @@
 //! ```text
 //! POSTHASTE_DATABASE_URL=postgresql://… POSTHASTE_KAFKA=127.0.0.1:9092 POSTHASTE_REGISTRY=http://127.0.0.1:8081 \
 //!     cargo run -p posthaste-worker --example own_handler
-//! posthaste submit greeting '{"name":"Ada"}' --wait
+//! posthaste submit greeting --payload '{"name":"Ada"}' --wait
 //! ```
 
 use std::collections::BTreeMap;

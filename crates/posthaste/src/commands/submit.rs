@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,8 +21,8 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   posthaste submit echo --payload '{\"n\":1}'
   posthaste submit text.stats --payload '{\"text\":\"to be or not to be\"}' --wait
-  posthaste submit report.build --payload-file report.json --key customer-7 --channel reports --delay 60
-  jq -c . order.json | posthaste submit order.pack --payload-file - --idempotency-key order-4711";
+  posthaste submit report.build --payload @report.json --key customer-7 --channel reports --delay 60
+  jq -c . order.json | posthaste submit order.pack --payload @- --idempotency-key order-4711";
 
 /// What to submit.
 #[derive(Debug, Args)]
@@ -32,13 +31,9 @@ pub(crate) struct Submit {
     #[arg(value_name = "TYPE")]
     task_type: String,
 
-    /// Payload, any JSON
-    #[arg(long, value_name = "JSON", conflicts_with = "payload_file")]
+    /// Payload, any JSON; `@FILE` reads it from a file, `@-` from standard input
+    #[arg(long, value_name = "JSON|@FILE")]
     payload: Option<String>,
-
-    /// File with the payload; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    payload_file: Option<PathBuf>,
 
     /// Queue
     #[arg(long, value_name = "NAME")]
@@ -138,19 +133,20 @@ impl Submit {
     }
 
     fn payload(&self) -> anyhow::Result<Option<Box<RawValue>>> {
-        let text = match (&self.payload, &self.payload_file) {
-            (Some(text), _) => text.clone(),
-            (None, Some(path)) if path.as_os_str() == "-" => {
+        let Some(given) = &self.payload else {
+            return Ok(None);
+        };
+        // No JSON begins with an at sign.
+        let text = match given.strip_prefix('@') {
+            None => given.clone(),
+            Some("-") => {
                 let mut text = String::new();
                 std::io::stdin()
                     .read_to_string(&mut text)
                     .context("cannot read the payload")?;
                 text
             }
-            (None, Some(path)) => {
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-            }
-            (None, None) => return Ok(None),
+            Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?,
         };
         serde_json::from_str(text.trim())
             .map(Some)
