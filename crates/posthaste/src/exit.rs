@@ -1,5 +1,6 @@
 //! Exit codes, and which error gets which.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -13,6 +14,16 @@ pub(crate) enum Outcome {
     Done,
     /// The task failed, was cancelled or expired; a check found what it looked for.
     Negative,
+}
+
+/// What a command was given cannot be used: a context for the error that tells why.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl Outcome {
@@ -62,7 +73,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         Some(Client::Unreachable(_)) => 3,
         Some(Client::Refused(_) | Client::Unexpected(_)) => 4,
         Some(Client::TimedOut) => 124,
-        None if error.is::<ConfigError>() || is_log_level(error) => 2,
+        None if error.is::<Usage>() || error.is::<ConfigError>() || is_log_level(error) => 2,
         None => 1,
     }
 }

@@ -206,7 +206,8 @@ fn timeline(task: &Task, stored: Vec<Change>) -> Vec<Change> {
     let mut changes = vec![submission(task)];
     changes.extend(told);
     changes.extend(stored);
-    // Stable: what happened in one microsecond keeps its order.
-    changes.sort_by_key(|change| change.at);
+    // Runs follow each other whatever the clocks of the machines that wrote them say. Stable: what happened in one
+    // microsecond keeps its order.
+    changes.sort_by_key(|change| (change.run, change.at));
     changes
 }

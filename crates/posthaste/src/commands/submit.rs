@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::view;
 use crate::cli::Target;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, Usage};
 use crate::output;
 use crate::settings::key_value;
 
@@ -146,10 +146,12 @@ impl Submit {
                     .context("cannot read the payload")?;
                 text
             }
-            Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?,
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| Usage(format!("cannot read {path}")))?
+            }
         };
         serde_json::from_str(text.trim())
             .map(Some)
-            .context("the payload is not JSON")
+            .context(Usage("the payload is not JSON".to_owned()))
     }
 }
