@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use posthaste_api::NewEndpoint;
 use posthaste_http::{
-    Query, Routes, Tenant, body, delete, get, json_body, patch, post, query, reply, tenant,
+    Caller, Query, Routes, body, caller, delete, get, json_body, patch, post, query, reply, stream_caller,
 };
+use posthaste_types::Scope;
 use posthaste_types::limits::SMALL_BODY_BYTES_MAX;
 use warp::Filter;
 use warp::http::HeaderValue;
@@ -44,10 +45,10 @@ fn all_events(context: &Arc<Context>) -> Routes {
     warp::path!("v1" / "events")
         .and(get())
         .and(shared(context))
-        .and(tenant())
+        .and(stream_caller())
         .and(query())
         .and(last_event_id())
-        .map(|context, tenant: Tenant, query, id| reply(events::open(context, &tenant, query, id)))
+        .map(|context, caller: Caller, query, id| reply(events::open(context, &caller, query, id)))
         .boxed()
 }
 
@@ -55,12 +56,12 @@ fn one_task(context: &Arc<Context>) -> Routes {
     warp::path!("v1" / "tasks" / String / "events")
         .and(get())
         .and(shared(context))
-        .and(tenant())
+        .and(stream_caller())
         .and(query())
         .and(last_event_id())
         .then(
-            async |task, context, tenant, query: Query, id| match query.end() {
-                Ok(()) => reply(task_events::open(context, tenant, task, id).await),
+            async |task, context, caller, query: Query, id| match query.end() {
+                Ok(()) => reply(task_events::open(context, caller, task, id).await),
                 Err(problem) => reply(Err(problem)),
             },
         )
@@ -71,15 +72,15 @@ fn collection(api: &Arc<Api>) -> Routes {
     let create = warp::path!("v1" / "endpoints")
         .and(post())
         .and(shared(api))
-        .and(tenant())
+        .and(caller(Scope::Admin))
         .and(json_body::<NewEndpoint>(SMALL_BODY_BYTES_MAX))
-        .then(async |api: Arc<Api>, tenant, new| reply(api.create(&tenant, new).await));
+        .then(async |api: Arc<Api>, caller, new| reply(api.create(&caller, new).await));
     let list = warp::path!("v1" / "endpoints")
         .and(get())
         .and(shared(api))
-        .and(tenant())
+        .and(caller(Scope::Read))
         .and(query())
-        .then(async |api: Arc<Api>, tenant, query| reply(api.list(&tenant, query).await));
+        .then(async |api: Arc<Api>, caller, query| reply(api.list(&caller, query).await));
     create.or(list).unify().boxed()
 }
 
@@ -87,21 +88,21 @@ fn item(api: &Arc<Api>) -> Routes {
     let one = warp::path!("v1" / "endpoints" / String)
         .and(get())
         .and(shared(api))
-        .and(tenant())
-        .then(async |id: String, api: Arc<Api>, tenant| reply(api.one(&tenant, &id).await));
+        .and(caller(Scope::Read))
+        .then(async |id: String, api: Arc<Api>, caller| reply(api.one(&caller, &id).await));
     let change = warp::path!("v1" / "endpoints" / String)
         .and(patch())
         .and(shared(api))
-        .and(tenant())
+        .and(caller(Scope::Admin))
         .and(body(SMALL_BODY_BYTES_MAX))
-        .then(async |id: String, api: Arc<Api>, tenant, body: Bytes| {
-            reply(api.patch(&tenant, &id, &body).await)
+        .then(async |id: String, api: Arc<Api>, caller, body: Bytes| {
+            reply(api.patch(&caller, &id, &body).await)
         });
     let remove = warp::path!("v1" / "endpoints" / String)
         .and(delete())
         .and(shared(api))
-        .and(tenant())
-        .then(async |id: String, api: Arc<Api>, tenant| reply(api.delete(&tenant, &id).await));
+        .and(caller(Scope::Admin))
+        .then(async |id: String, api: Arc<Api>, caller| reply(api.delete(&caller, &id).await));
     one.or(change).unify().or(remove).unify().boxed()
 }
 
@@ -109,21 +110,21 @@ fn actions(api: &Arc<Api>) -> Routes {
     let secret = warp::path!("v1" / "endpoints" / String / "secret")
         .and(get())
         .and(shared(api))
-        .and(tenant())
-        .then(async |id: String, api: Arc<Api>, tenant| reply(api.secret(&tenant, &id).await));
+        .and(caller(Scope::Admin))
+        .then(async |id: String, api: Arc<Api>, caller| reply(api.secret(&caller, &id).await));
     let attempts = warp::path!("v1" / "endpoints" / String / "attempts")
         .and(get())
         .and(shared(api))
-        .and(tenant())
+        .and(caller(Scope::Read))
         .and(query())
-        .then(async |id: String, api: Arc<Api>, tenant, query| {
-            reply(api.attempts(&tenant, &id, query).await)
+        .then(async |id: String, api: Arc<Api>, caller, query| {
+            reply(api.attempts(&caller, &id, query).await)
         });
     let test = warp::path!("v1" / "endpoints" / String / "test")
         .and(post())
         .and(shared(api))
-        .and(tenant())
-        .then(async |id: String, api: Arc<Api>, tenant| reply(api.test(&tenant, &id).await));
+        .and(caller(Scope::Admin))
+        .then(async |id: String, api: Arc<Api>, caller| reply(api.test(&caller, &id).await));
     let enable = set_enabled(api, "enable", true);
     let disable = set_enabled(api, "disable", false);
     secret
@@ -146,9 +147,9 @@ fn set_enabled(api: &Arc<Api>, action: &'static str, enabled: bool) -> Routes {
         .and(warp::path::end())
         .and(post())
         .and(shared(api))
-        .and(tenant())
-        .then(move |id: String, api: Arc<Api>, tenant: Tenant| async move {
-            reply(api.set_enabled(&tenant, &id, enabled).await)
+        .and(caller(Scope::Admin))
+        .then(move |id: String, api: Arc<Api>, caller: Caller| async move {
+            reply(api.set_enabled(&caller, &id, enabled).await)
         })
         .boxed()
 }

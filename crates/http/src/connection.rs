@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 use warp::http::header::HeaderName;
 use warp::http::{Request, Response};
 
-use crate::response::{HttpResponse, Routes};
+use crate::front::{Front, credentials};
+use crate::response::{HttpResponse, Routes, problem};
 
 /// What a caller sends to find its request again in its own logs; it is sent back as it came.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,6 +30,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Server {
     builder: auto::Builder<TokioExecutor>,
     routes: Routes,
+    front: Front,
     /// Asks connections to end after the request in flight.
     stopper: Stopper,
     /// Ends connections at once.
@@ -36,7 +38,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(routes: Routes, stopper: Stopper) -> Self {
+    pub(crate) fn new(routes: Routes, front: Front, stopper: Stopper) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -55,6 +57,7 @@ impl Server {
         Self {
             builder,
             routes,
+            front,
             stopper,
             cut: Stopper::new(),
         }
@@ -75,12 +78,23 @@ impl Server {
         let began = Arc::new(AtomicBool::new(false));
         let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
         let seen = Arc::clone(&began);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
             let request_id = request.headers().get(REQUEST_ID).cloned();
-            let answer = routes.call(request);
+            let found = credentials(request.headers())
+                .and_then(|credentials| self.front.authenticator.authenticate(credentials));
+            let answer = match found {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    Ok(routes.call(request))
+                }
+                Err(refused) => Err(refused),
+            };
             async move {
-                let mut response: HttpResponse = answer.await?;
+                let mut response: HttpResponse = match answer {
+                    Ok(answer) => answer.await?,
+                    Err(refused) => problem(&refused),
+                };
                 if let Some(request_id) = request_id {
                     response.headers_mut().insert(REQUEST_ID, request_id);
                 }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Server;
+use crate::front::Front;
 use crate::response::Routes;
 
 /// An address cannot be listened on.
@@ -62,9 +63,9 @@ impl Listener {
     ///
     /// # Errors
     /// Only when the socket cannot be handed to the runtime.
-    pub async fn serve(self, routes: Routes, stopper: Stopper) -> std::io::Result<()> {
+    pub async fn serve(self, routes: Routes, front: Front, stopper: Stopper) -> std::io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
-        let server = Arc::new(Server::new(routes, stopper.clone()));
+        let server = Arc::new(Server::new(routes, front, stopper.clone()));
         let connections = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(CONNECTION_COUNT_MAX));
         while let Some((stream, slot)) = stopper.unless_stopped(accept(&listener, &slots)).await {

@@ -31,7 +31,11 @@ async fn main() -> anyhow::Result<()> {
     let service = Service::start(&Options::default(), deps, stopper.clone());
     let listener = bind(([127, 0, 0, 1], 0).into())?;
     let address = listener.local_addr();
-    let serving = tokio::spawn(listener.serve(finish(service.routes()), stopper.clone()));
+    let serving = tokio::spawn(listener.serve(
+        finish(service.routes()),
+        posthaste_http::Front::open(),
+        stopper.clone(),
+    ));
     let accepted = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
     let clients: Vec<_> = (0..connection_count)

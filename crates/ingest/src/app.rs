@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use posthaste_api::Problem;
-use posthaste_http::Tenant;
+use posthaste_http::Caller;
 use posthaste_runtime::Clock;
 use posthaste_store::{Store, Submitter};
 use posthaste_types::{Task, TaskId};
@@ -26,10 +26,10 @@ impl App {
     }
 
     /// The tenant's task, or 404.
-    pub(crate) async fn task(&self, tenant: &Tenant, id: TaskId) -> Result<Task, Problem> {
+    pub(crate) async fn task(&self, caller: &Caller, id: TaskId) -> Result<Task, Problem> {
         let found = self
             .store
-            .task(tenant.as_str(), id)
+            .task(caller.tenant(), id)
             .await
             .map_err(|error| problems::read(&error))?;
         found.ok_or_else(|| problems::no_task(&id))

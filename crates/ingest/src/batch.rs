@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use posthaste_api::{Accepted, BatchAnswer, BatchItem, BatchRequest, Problem, SubmitRequest};
-use posthaste_http::{HttpResponse, Tenant, json, parse_json};
+use posthaste_http::{Caller, HttpResponse, json, parse_json};
 use posthaste_runtime::{ids, metric};
 use posthaste_store::{Error, NewTask, Submitted};
 use posthaste_types::limits::{BATCH_TASK_COUNT_MAX, BODY_BYTES_MAX};
@@ -22,7 +22,7 @@ type Item = Result<Accepted, Problem>;
 
 pub(crate) async fn submit(
     app: Arc<App>,
-    tenant: Tenant,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
@@ -42,7 +42,7 @@ pub(crate) async fn submit(
     let mut items: Vec<Item> = Vec::with_capacity(request.tasks.len());
     let mut news = Vec::with_capacity(request.tasks.len());
     for (index, raw) in request.tasks.iter().enumerate() {
-        let task = task(&app, &tenant, &headers, raw, &format!("/tasks/{index}")).await;
+        let task = task(&app, &caller, &headers, raw, &format!("/tasks/{index}")).await;
         items.push(task.map(|task| {
             let accepted = accepted(&task);
             news.push(NewTask {
@@ -65,7 +65,7 @@ pub(crate) async fn submit(
 
 async fn task(
     app: &App,
-    tenant: &Tenant,
+    caller: &Caller,
     headers: &HeaderMap,
     raw: &RawValue,
     prefix: &str,
@@ -79,7 +79,7 @@ async fn task(
     let request: SubmitRequest = parse_json(raw.get().as_bytes(), prefix)?;
     let task = validate::task(
         request,
-        tenant.as_str(),
+        caller.tenant(),
         app.now(),
         trace::traceparent(headers),
         prefix,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste_api::{Problem, TaskView};
-use posthaste_http::{HttpResponse, Tenant, json};
+use posthaste_http::{Caller, HttpResponse, json};
 use posthaste_runtime::ids;
 use posthaste_store::{Error, TaskChange};
 use posthaste_types::{ErrorCode, TaskId};
@@ -13,22 +13,22 @@ use warp::http::header::ETAG;
 use crate::app::App;
 use crate::{conditional, problems};
 
-pub(crate) async fn cancel(app: Arc<App>, tenant: Tenant, id: String) -> Result<HttpResponse, Problem> {
+pub(crate) async fn cancel(id: String, app: Arc<App>, caller: Caller) -> Result<HttpResponse, Problem> {
     let id = problems::task_id(&id)?;
     answer(
         id,
         app.store
-            .cancel(tenant.as_str(), id, ids::event_id(), app.now())
+            .cancel(caller.tenant(), id, ids::event_id(), app.now())
             .await,
     )
 }
 
-pub(crate) async fn retry(app: Arc<App>, tenant: Tenant, id: String) -> Result<HttpResponse, Problem> {
+pub(crate) async fn retry(id: String, app: Arc<App>, caller: Caller) -> Result<HttpResponse, Problem> {
     let id = problems::task_id(&id)?;
     answer(
         id,
         app.store
-            .rerun(tenant.as_str(), id, ids::event_id(), app.now())
+            .rerun(caller.tenant(), id, ids::event_id(), app.now())
             .await,
     )
 }

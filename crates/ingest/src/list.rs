@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste_api::{Problem, TaskPage};
-use posthaste_http::{HttpResponse, Query, Tenant, json};
+use posthaste_http::{Caller, HttpResponse, Query, json};
 use posthaste_store::TaskFilter;
 use posthaste_types::TaskId;
 use posthaste_types::limits::{PAGE_TASK_COUNT_DEFAULT, PAGE_TASK_COUNT_MAX, TAG_COUNT_MAX};
@@ -12,14 +12,14 @@ use warp::http::StatusCode;
 use crate::app::App;
 use crate::problems;
 
-pub(crate) async fn tasks(app: Arc<App>, tenant: Tenant, mut query: Query) -> Result<HttpResponse, Problem> {
+pub(crate) async fn tasks(app: Arc<App>, caller: Caller, mut query: Query) -> Result<HttpResponse, Problem> {
     let limit = limit(&mut query)?;
     let after = cursor(&mut query)?;
     let filter = filter(&mut query)?;
     query.end()?;
     let page = app
         .store
-        .tasks(tenant.as_str(), &filter, after, limit)
+        .tasks(caller.tenant(), &filter, after, limit)
         .await
         .map_err(|error| problems::read(&error))?;
     let answer = TaskPage {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthaste_api::{HistoryEntry, HistoryPage, Problem, TaskView, WebhookHistory};
-use posthaste_http::{HttpResponse, Query, Tenant, empty, json};
+use posthaste_http::{Caller, HttpResponse, Query, empty, json};
 use posthaste_store::{Awaited, Change, TaskWebhook};
 use posthaste_types::Task;
 use warp::http::header::{ETAG, RETRY_AFTER};
@@ -14,15 +14,15 @@ use crate::submit::RETRY_AFTER_S;
 use crate::{conditional, prefer, problems};
 
 pub(crate) async fn task(
-    app: Arc<App>,
-    tenant: Tenant,
     id: String,
+    app: Arc<App>,
+    caller: Caller,
     headers: HeaderMap,
     mut query: Query,
 ) -> Result<HttpResponse, Problem> {
     let wait = prefer::of_query(&mut query, &headers)?;
     query.end()?;
-    let mut task = app.task(&tenant, problems::task_id(&id)?).await?;
+    let mut task = app.task(&caller, problems::task_id(&id)?).await?;
     if let Some(wait) = wait
         && awaits_change(&headers, &task)
     {
@@ -77,13 +77,13 @@ fn describe(response: &mut HttpResponse, etag: HeaderValue, is_final: bool) {
 }
 
 pub(crate) async fn history(
-    app: Arc<App>,
-    tenant: Tenant,
     id: String,
+    app: Arc<App>,
+    caller: Caller,
     query: Query,
 ) -> Result<HttpResponse, Problem> {
     query.end()?;
-    let task = app.task(&tenant, problems::task_id(&id)?).await?;
+    let task = app.task(&caller, problems::task_id(&id)?).await?;
     let changes = app
         .store
         .history(&task)

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use posthaste_http::{Routes, body, get, post, query, reply, tenant};
+use posthaste_http::{Routes, body, caller, get, post, query, reply};
+use posthaste_types::Scope;
 use posthaste_types::limits::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use warp::{Filter, path};
 
@@ -13,38 +14,50 @@ use crate::{batch, change, list, read, submit};
 /// All routes below `/v1/tasks` but the streams.
 pub(crate) fn routes(app: Arc<App>) -> Routes {
     let headers = warp::header::headers_cloned;
-    let app = with(app).and(tenant());
+    let app = with(app);
     let submit = path::end()
         .and(post())
         .and(app.clone())
+        .and(caller(Scope::Submit))
         .and(headers())
         .and(body(BODY_BYTES_MAX))
         .then(submit::submit);
-    let task = path!(String).and(get());
-    let task = app.clone().and(task).and(headers()).and(query()).then(read::task);
+    let task = path!(String)
+        .and(get())
+        .and(app.clone())
+        .and(caller(Scope::Read))
+        .and(headers())
+        .and(query())
+        .then(read::task);
     let batch = path!("batch")
         .and(post())
         .and(app.clone())
+        .and(caller(Scope::Submit))
         .and(headers())
         .and(body(BATCH_BODY_BYTES_MAX))
         .then(batch::submit);
     let list = path::end()
         .and(get())
         .and(app.clone())
+        .and(caller(Scope::Read))
         .and(query())
         .then(list::tasks);
-    let history = app
-        .clone()
-        .and(path!(String / "history"))
+    let history = path!(String / "history")
         .and(get())
+        .and(app.clone())
+        .and(caller(Scope::Read))
         .and(query())
         .then(read::history);
-    let cancel = app
-        .clone()
-        .and(path!(String / "cancel"))
+    let cancel = path!(String / "cancel")
         .and(post())
+        .and(app.clone())
+        .and(caller(Scope::Submit))
         .then(change::cancel);
-    let retry = app.and(path!(String / "retry")).and(post()).then(change::retry);
+    let retry = path!(String / "retry")
+        .and(post())
+        .and(app)
+        .and(caller(Scope::Submit))
+        .then(change::retry);
     let tasks = submit
         .or(task)
         .unify()

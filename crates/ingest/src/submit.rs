@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use posthaste_api::{Accepted, Links, Problem, SubmitRequest};
-use posthaste_http::{HttpResponse, Tenant, json, parse_json};
+use posthaste_http::{Caller, HttpResponse, json, parse_json};
 use posthaste_runtime::{ids, metric};
 use posthaste_store::{Awaited, Error, NewTask, Submitted};
 use posthaste_types::{ErrorCode, Task, TaskState, topics};
@@ -20,7 +20,7 @@ pub(crate) const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
 
 pub(crate) async fn submit(
     app: Arc<App>,
-    tenant: Tenant,
+    caller: Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
@@ -29,7 +29,7 @@ pub(crate) async fn submit(
     let request: SubmitRequest = parse_json(&body, "")?;
     let task = validate::task(
         request,
-        tenant.as_str(),
+        caller.tenant(),
         app.now(),
         trace::traceparent(&headers),
         "",

@@ -74,7 +74,7 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        served = listener.serve(routes, stopper) => Ok(served?),
+        served = listener.serve(routes, posthaste_http::Front::open(), stopper) => Ok(served?),
         () = upkeep => unreachable!("it ticks for ever"),
     }
 }

@@ -1,6 +1,6 @@
 //! Mints ids: UUIDv7 where order by time matters, UUIDv4 where only being unguessable does.
 
-use posthaste_types::{AttemptId, ClaimToken, EndpointId, EventId, TaskId};
+use posthaste_types::{AttemptId, AuditId, ClaimToken, EndpointId, EventId, KeyId, TaskId};
 use uuid::Uuid;
 
 /// A fresh task id; ids of one process ascend.
@@ -21,6 +21,16 @@ pub fn endpoint_id() -> EndpointId {
 /// A fresh webhook attempt id.
 pub fn attempt_id() -> AttemptId {
     AttemptId::from_uuid(Uuid::now_v7())
+}
+
+/// A fresh id of an API key.
+pub fn key_id() -> KeyId {
+    KeyId::from_uuid(Uuid::now_v7())
+}
+
+/// A fresh id of an audit entry.
+pub fn audit_id() -> AuditId {
+    AuditId::from_uuid(Uuid::now_v7())
 }
 
 /// A fresh claim token.

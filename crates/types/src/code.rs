@@ -7,6 +7,10 @@ pub enum ErrorCode {
     InvalidRequest,
     /// A query parameter or header is not understood.
     InvalidParameter,
+    /// No key came with the request, or one that is wrong, expired or revoked.
+    Unauthenticated,
+    /// The key does not have the scope that the route asks for.
+    Forbidden,
     /// No such route.
     RouteNotFound,
     /// No such object, or it belongs to another tenant.
@@ -41,6 +45,8 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidParameter => "invalid_parameter",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::RouteNotFound => "route_not_found",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -61,6 +67,8 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest | Self::InvalidParameter => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
             Self::RouteNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -79,6 +87,8 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "The request body is not valid",
             Self::InvalidParameter => "A query parameter or header is not valid",
+            Self::Unauthenticated => "The request has no valid key",
+            Self::Forbidden => "The key does not allow this",
             Self::RouteNotFound => "There is no such route",
             Self::NotFound => "There is no such object",
             Self::MethodNotAllowed => "The route does not take this method",

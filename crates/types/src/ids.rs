@@ -135,6 +135,16 @@ typed_id!(
     AttemptId,
     "att"
 );
+typed_id!(
+    /// An API key, by which it is listed and revoked; it tells nothing of the secret.
+    KeyId,
+    "key"
+);
+typed_id!(
+    /// An entry of the audit log.
+    AuditId,
+    "aud"
+);
 
 /// The fencing token of one claim: a write that ends an attempt succeeds only while the row still holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use metrics::Counter;
 use posthaste_api::Problem;
-use posthaste_http::{HttpResponse, Query, Tenant};
+use posthaste_http::{Caller, HttpResponse, Query};
 use posthaste_runtime::metric;
 use posthaste_types::limits::{CHANNEL_BYTES_MAX, HEARTBEAT_S, STREAM_FILTER_LEN_MAX};
 use posthaste_types::{ErrorCode, EventKind};
@@ -36,11 +36,11 @@ struct Events {
 /// 400 for a parameter that is not understood, 503 when no stream can be opened now.
 pub(crate) fn open(
     context: Arc<Context>,
-    tenant: &Tenant,
+    caller: &Caller,
     query: Query,
     last_event_id: Option<String>,
 ) -> Result<HttpResponse, Problem> {
-    let (filter, start) = parse(tenant, query, last_event_id)?;
+    let (filter, start) = parse(caller, query, last_event_id)?;
     let opened = context.open()?;
     let events = Events {
         feed: Feed::new(Arc::clone(&context), filter, start),
@@ -97,7 +97,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
 }
 
 fn parse(
-    tenant: &Tenant,
+    caller: &Caller,
     mut query: Query,
     last_event_id: Option<String>,
 ) -> Result<(Filter, Start), Problem> {
@@ -124,7 +124,7 @@ fn parse(
         },
         channels: channels.into_iter().map(Arc::from).collect(),
         types,
-        ..Filter::of_tenant(tenant.as_str())
+        ..Filter::of_tenant(caller.tenant())
     };
     Ok((filter, start(last_event_id, cursor)?))
 }
@@ -153,7 +153,7 @@ mod tests {
 
     fn parsed(query: &str, last_event_id: Option<&str>) -> Result<(Filter, Start), Problem> {
         parse(
-            &Tenant::default(),
+            &Caller::open(),
             Query::parse(query),
             last_event_id.map(str::to_owned),
         )

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::unfold;
 use metrics::Counter;
 use posthaste_api::{Problem, TaskView};
-use posthaste_http::{HttpResponse, Tenant, empty};
+use posthaste_http::{Caller, HttpResponse, empty};
 use posthaste_runtime::{Backoff, chain, metric};
 use posthaste_types::limits::HEARTBEAT_S;
 use posthaste_types::{ErrorCode, EventId, Task, TaskId};
@@ -50,7 +50,7 @@ struct TaskEvents {
 /// 404 for an unknown task, 400 for an id that is not of this stream, 503 when no stream can be opened now.
 pub(crate) async fn open(
     context: Arc<Context>,
-    tenant: Tenant,
+    caller: Caller,
     id: String,
     last_event_id: Option<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -63,13 +63,13 @@ pub(crate) async fn open(
     let opened = context.open()?;
     let filter = Arc::new(Filter {
         task: Some(task),
-        ..Filter::of_tenant(tenant.as_str())
+        ..Filter::of_tenant(caller.tenant())
     });
     // Before the record is read, so that no change falls between the two.
     let subscription = context.hub.subscribe_from_window(Arc::clone(&filter));
     let state = context
         .store
-        .task(tenant.as_str(), task)
+        .task(caller.tenant(), task)
         .await
         .map_err(unavailable)?
         .ok_or_else(not_found)?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use posthaste_api::{
     Attempt, AttemptPage, EndpointPage, EventEnvelope, Links, NewEndpoint, Problem, TaskView,
 };
-use posthaste_http::{HttpResponse, Query, Tenant, empty, json};
+use posthaste_http::{Caller, HttpResponse, Query, empty, json};
 use posthaste_runtime::{Clock, chain, ids};
 use posthaste_store::{
     ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, Endpoint, Error, ErrorKind, Store, WebhookAttempt,
@@ -46,10 +46,10 @@ type Answer = Result<HttpResponse, Problem>;
 
 impl Api {
     /// `POST /v1/endpoints`.
-    pub(crate) async fn create(&self, tenant: &Tenant, new: NewEndpoint) -> Answer {
+    pub(crate) async fn create(&self, caller: &Caller, new: NewEndpoint) -> Answer {
         let identity = Identity {
             id: ids::endpoint_id(),
-            tenant: tenant.as_str().to_owned(),
+            tenant: caller.tenant().to_owned(),
             key: signature::new_key(),
             created_at: self.clock.now(),
         };
@@ -75,9 +75,9 @@ impl Api {
     }
 
     /// `GET /v1/endpoints`.
-    pub(crate) async fn list(&self, tenant: &Tenant, query: Query) -> Answer {
+    pub(crate) async fn list(&self, caller: &Caller, query: Query) -> Answer {
         query.end()?;
-        let endpoints = self.store.endpoints(tenant.as_str()).await.map_err(unavailable)?;
+        let endpoints = self.store.endpoints(caller.tenant()).await.map_err(unavailable)?;
         Ok(json(
             StatusCode::OK,
             &EndpointPage {
@@ -87,13 +87,13 @@ impl Api {
     }
 
     /// `GET /v1/endpoints/{id}`.
-    pub(crate) async fn one(&self, tenant: &Tenant, id: &str) -> Answer {
-        Ok(json(StatusCode::OK, &view(self.find(tenant, id).await?)))
+    pub(crate) async fn one(&self, caller: &Caller, id: &str) -> Answer {
+        Ok(json(StatusCode::OK, &view(self.find(caller, id).await?)))
     }
 
     /// `GET /v1/endpoints/{id}/secret`.
-    pub(crate) async fn secret(&self, tenant: &Tenant, id: &str) -> Answer {
-        let endpoint = self.find(tenant, id).await?;
+    pub(crate) async fn secret(&self, caller: &Caller, id: &str) -> Answer {
+        let endpoint = self.find(caller, id).await?;
         let mut response = json(
             StatusCode::OK,
             &SecretView {
@@ -105,10 +105,10 @@ impl Api {
     }
 
     /// `PATCH /v1/endpoints/{id}`.
-    pub(crate) async fn patch(&self, tenant: &Tenant, id: &str, body: &Bytes) -> Answer {
+    pub(crate) async fn patch(&self, caller: &Caller, id: &str, body: &Bytes) -> Answer {
         for _ in 0..UPDATE_TRY_COUNT {
             let patch: EndpointPatch = posthaste_http::parse_json(body, "")?;
-            let stored = self.find(tenant, id).await?;
+            let stored = self.find(caller, id).await?;
             let identity = Identity {
                 id: stored.id,
                 tenant: stored.tenant.clone(),
@@ -140,11 +140,11 @@ impl Api {
     }
 
     /// `DELETE /v1/endpoints/{id}`.
-    pub(crate) async fn delete(&self, tenant: &Tenant, id: &str) -> Answer {
+    pub(crate) async fn delete(&self, caller: &Caller, id: &str) -> Answer {
         let id = parse_id(id)?;
         if !self
             .store
-            .delete_endpoint(tenant.as_str(), id)
+            .delete_endpoint(caller.tenant(), id)
             .await
             .map_err(unavailable)?
         {
@@ -155,19 +155,19 @@ impl Api {
     }
 
     /// `POST /v1/endpoints/{id}/enable` and `/disable`.
-    pub(crate) async fn set_enabled(&self, tenant: &Tenant, id: &str, enabled: bool) -> Answer {
+    pub(crate) async fn set_enabled(&self, caller: &Caller, id: &str, enabled: bool) -> Answer {
         let id = parse_id(id)?;
         let changed = self
             .store
-            .set_endpoint_enabled(tenant.as_str(), id, enabled, None, self.clock.now());
+            .set_endpoint_enabled(caller.tenant(), id, enabled, None, self.clock.now());
         let endpoint = changed.await.map_err(unavailable)?.ok_or_else(not_found)?;
         self.note_change().await;
         Ok(json(StatusCode::OK, &view(endpoint)))
     }
 
     /// `POST /v1/endpoints/{id}/test`: one attempt with a made-up event, enabled or not; answers what came of it.
-    pub(crate) async fn test(&self, tenant: &Tenant, id: &str) -> Answer {
-        let endpoint = self.find(tenant, id).await?;
+    pub(crate) async fn test(&self, caller: &Caller, id: &str) -> Answer {
+        let endpoint = self.find(caller, id).await?;
         let delivery = self.sample(&endpoint);
         let target =
             Target::new(endpoint).ok_or_else(|| Problem::new(ErrorCode::StateConflict, "its URL is none"))?;
@@ -180,7 +180,7 @@ impl Api {
     }
 
     /// `GET /v1/endpoints/{id}/attempts`.
-    pub(crate) async fn attempts(&self, tenant: &Tenant, id: &str, mut query: Query) -> Answer {
+    pub(crate) async fn attempts(&self, caller: &Caller, id: &str, mut query: Query) -> Answer {
         let status = query.one("status")?;
         if status
             .as_deref()
@@ -192,7 +192,7 @@ impl Api {
         let since = query.time("since")?;
         let before: Option<AttemptId> = query.parsed("cursor")?;
         query.end()?;
-        let endpoint = self.find(tenant, id).await?;
+        let endpoint = self.find(caller, id).await?;
         let filter = AttemptFilter {
             status,
             since,
@@ -215,8 +215,8 @@ impl Api {
         Ok(json(StatusCode::OK, &AttemptPage { attempts, next }))
     }
 
-    async fn find(&self, tenant: &Tenant, id: &str) -> Result<Endpoint, Problem> {
-        let found = self.store.endpoint(tenant.as_str(), parse_id(id)?).await;
+    async fn find(&self, caller: &Caller, id: &str) -> Result<Endpoint, Problem> {
+        let found = self.store.endpoint(caller.tenant(), parse_id(id)?).await;
         found.map_err(unavailable)?.ok_or_else(not_found)
     }
 

@@ -61,7 +61,11 @@ impl Receiver {
         let stopper = Stopper::new();
         let listener = posthaste_http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let url = format!("http://{}/hook", listener.local_addr());
-        tokio::spawn(listener.serve(posthaste_http::finish(routes.boxed()), stopper.clone()));
+        tokio::spawn(listener.serve(
+            posthaste_http::finish(routes.boxed()),
+            posthaste_http::Front::open(),
+            stopper.clone(),
+        ));
         Self {
             url,
             requests,

@@ -170,7 +170,12 @@ impl Place<'_> {
         let url = format!("http://{}", listener.local_addr());
         let serving = stopper.clone();
         let tasks = vec![
-            tokio::spawn(async move { listener.serve(routes, serving).await.unwrap() }),
+            tokio::spawn(async move {
+                listener
+                    .serve(routes, posthaste_http::Front::open(), serving)
+                    .await
+                    .unwrap()
+            }),
             tokio::spawn(async move { service.run().await.unwrap() }),
         ];
         within("the process to be ready", async {

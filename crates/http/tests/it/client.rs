@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use posthaste_http::{Routes, bind, finish};
+use posthaste_http::{Front, Routes, bind, finish};
 use posthaste_runtime::Stopper;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ pub(crate) struct Server {
 pub(crate) fn serve(routes: Routes) -> Server {
     let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
     let (address, stopper) = (listener.local_addr(), Stopper::new());
-    let serving = tokio::spawn(listener.serve(finish(routes), stopper.clone()));
+    let serving = tokio::spawn(listener.serve(finish(routes), Front::open(), stopper.clone()));
     Server {
         address,
         stopper,

@@ -131,6 +131,7 @@ fn a_body_that_is_not_declared_as_json_is_refused() {
             "application/jsonp",
         ] {
             let request = warp::test::request()
+                .extension(posthaste_http::Caller::open())
                 .method("POST")
                 .path("/v1/tasks")
                 .header("content-type", media_type);
@@ -143,6 +144,7 @@ fn a_body_that_is_not_declared_as_json_is_refused() {
             "application/vnd.x+json",
         ] {
             let request = warp::test::request()
+                .extension(posthaste_http::Caller::open())
                 .method("POST")
                 .path("/v1/tasks")
                 .header("content-type", media_type);

@@ -168,6 +168,7 @@ fn a_stop_answers_everybody_who_waits_at_once_and_what_was_taken_in_is_stored() 
         let World { service, routes, .. } = world;
         timeout(FAR, service.drain()).await.unwrap();
         let late = warp::test::request()
+            .extension(posthaste_http::Caller::open())
             .method("POST")
             .path("/v1/tasks")
             .json(&json!({"type": "c"}));

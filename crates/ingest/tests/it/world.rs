@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthaste_http::{Routes, finish};
+use posthaste_http::{Caller, Routes, finish};
 use posthaste_ingest::{Deps, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_schema::{SchemaId, TASK_EVENT, TASK_REQUESTED};
@@ -117,7 +117,10 @@ impl World {
     pub(crate) fn request(&self, method: &str, path: &str) -> Request<'_> {
         Request {
             routes: &self.routes,
-            builder: warp::test::request().method(method).path(path),
+            builder: warp::test::request()
+                .method(method)
+                .path(path)
+                .extension(Caller::open()),
         }
     }
 
