@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use posthaste_api::Problem;
+use posthaste_runtime::Stopper;
 use posthaste_types::task::DEFAULT_TENANT;
 use posthaste_types::{ErrorCode, KeyId, Scope, Scopes, TaskId};
 use warp::{Filter, Rejection};
@@ -53,12 +54,14 @@ pub enum StreamGrant {
 #[derive(Clone)]
 pub struct Caller(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     tenant: Arc<str>,
     scopes: Scopes,
     actor: Actor,
     grant: Option<StreamGrant>,
     quota: Arc<Quota>,
+    ended: Stopper,
 }
 
 impl Caller {
@@ -70,6 +73,7 @@ impl Caller {
             actor,
             grant: None,
             quota,
+            ended: Stopper::new(),
         }))
     }
 
@@ -81,7 +85,15 @@ impl Caller {
             actor,
             grant: Some(grant),
             quota,
+            ended: Stopper::new(),
         }))
+    }
+
+    /// The same caller, who may stay until `ended` stops.
+    #[must_use]
+    pub fn until(mut self, ended: Stopper) -> Self {
+        Arc::make_mut(&mut self.0).ended = ended;
+        self
     }
 
     /// Whoever comes through an open door: the default tenant with every scope and no limits of its own.
@@ -117,6 +129,11 @@ impl Caller {
     /// What its tenant may use.
     pub fn quota(&self) -> &Arc<Quota> {
         &self.0.quota
+    }
+
+    /// Stops when the caller's key is revoked or has expired; what it still has open ends with it.
+    pub fn ended(&self) -> &Stopper {
+        &self.0.ended
     }
 
     /// 403 unless it has `scope`.
