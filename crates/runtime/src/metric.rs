@@ -14,6 +14,16 @@ metrics_list! {
     counter ACCEPTED = "posthaste_ingest_accepted_total";
     /// Requests answered with a problem, by `code`.
     counter HTTP_PROBLEMS = "posthaste_http_problems_total";
+    /// Requests answered, by `class` of status (`2xx`).
+    counter HTTP_REQUESTS = "posthaste_http_requests_total";
+    /// Time from a request's head to its answer's head, seconds; a wait that the caller asked for is in it.
+    histogram HTTP_SECONDS = "posthaste_http_request_seconds";
+    /// Connections open now.
+    gauge HTTP_CONNECTIONS = "posthaste_http_connections";
+    /// Connections closed at once, by `bound`: `total` or `address`.
+    counter HTTP_CONNECTIONS_REFUSED = "posthaste_http_connections_refused_total";
+    /// Connections and HTTP/2 streams cut because the peer took nothing of an answer.
+    counter HTTP_STALLED = "posthaste_http_stalled_total";
     /// Time from a submission's arrival to its 202, seconds.
     histogram ACCEPT_SECONDS = "posthaste_ingest_accept_seconds";
     /// Rows that grouped commits wrote, by `group`.

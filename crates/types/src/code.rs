@@ -25,6 +25,10 @@ pub enum ErrorCode {
     IdempotencyKeyReused,
     /// The body is larger than the limit.
     BodyTooLarge,
+    /// Path and query are longer than the limit.
+    UriTooLong,
+    /// `Expect` asks for something other than `100-continue`.
+    ExpectationFailed,
     /// The body did not come in time.
     RequestTimeout,
     /// The body is not `application/json`.
@@ -40,6 +44,27 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code, by status.
+    pub const ALL: [Self; 17] = [
+        Self::InvalidRequest,
+        Self::InvalidParameter,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RouteNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::StateConflict,
+        Self::IdempotencyInProgress,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyKeyReused,
+        Self::Unprocessable,
+        Self::TooManyRequests,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     /// The `code` member.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,6 +79,8 @@ impl ErrorCode {
             Self::IdempotencyInProgress => "idempotency_in_progress",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::BodyTooLarge => "body_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::ExpectationFailed => "expectation_failed",
             Self::RequestTimeout => "request_timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Unprocessable => "unprocessable",
@@ -74,7 +101,9 @@ impl ErrorCode {
             Self::RequestTimeout => 408,
             Self::StateConflict | Self::IdempotencyInProgress => 409,
             Self::BodyTooLarge => 413,
+            Self::UriTooLong => 414,
             Self::UnsupportedMediaType => 415,
+            Self::ExpectationFailed => 417,
             Self::IdempotencyKeyReused | Self::Unprocessable => 422,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
@@ -98,6 +127,8 @@ impl ErrorCode {
             }
             Self::IdempotencyKeyReused => "Another request was sent under this idempotency key",
             Self::BodyTooLarge => "The request body is too large",
+            Self::UriTooLong => "The path and query are too long",
+            Self::ExpectationFailed => "The expectation cannot be met",
             Self::RequestTimeout => "The request did not come in time",
             Self::UnsupportedMediaType => "The request body is not JSON",
             Self::Unprocessable => "The request cannot be processed",
@@ -105,5 +136,116 @@ impl ErrorCode {
             Self::Unavailable => "Not available now",
             Self::Internal => "Something went wrong here",
         }
+    }
+
+    /// What leads to it, for a caller.
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => {
+                "The body is not JSON, or a field of it is missing, unknown or out of bounds."
+            }
+            Self::InvalidParameter => {
+                "A query parameter or a header is unknown to the route, given twice, or has a value that is not understood."
+            }
+            Self::Unauthenticated => {
+                "No API key came with the request, or one that is mistyped, unknown, expired or revoked; or a stream token \
+                 that has expired."
+            }
+            Self::Forbidden => {
+                "The key is good but lacks the scope that the route asks for, or a stream token was sent to what it is not \
+                 bound to."
+            }
+            Self::RouteNotFound => "No route has this path, or this process does not serve it.",
+            Self::NotFound => {
+                "Nothing has this id, or it belongs to another tenant, or its retention has passed."
+            }
+            Self::MethodNotAllowed => "The path exists, but not with this method.",
+            Self::RequestTimeout => "The request began, but the rest of it did not come in time.",
+            Self::StateConflict => {
+                "The object is in a state that does not allow the change, such as a cancel of a task that has ended."
+            }
+            Self::IdempotencyInProgress => {
+                "A request with the same Idempotency-Key is being stored at this moment."
+            }
+            Self::BodyTooLarge => "The body, or one task of a batch, has more bytes than may be sent.",
+            Self::UnsupportedMediaType => "The request's `Content-Type` is not `application/json`.",
+            Self::IdempotencyKeyReused => {
+                "An earlier request had the same Idempotency-Key and another body, so this one cannot be its repetition."
+            }
+            Self::Unprocessable => {
+                "The request is well formed, but cannot be carried out: the queue does not exist, or the payload does not \
+                 fit its type's JSON Schema."
+            }
+            Self::TooManyRequests => {
+                "A limit of the tenant, of the address or of the process is reached: requests, tasks, streams or objects."
+            }
+            Self::Internal => "A bug or a broken installation; the server's log has the reason.",
+            Self::Unavailable => {
+                "Something that the server depends on does not answer, or more is waiting than it can hold."
+            }
+        }
+    }
+
+    /// What a caller does about it.
+    pub const fn cure(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => {
+                "Correct the fields that `errors` names. The same request will be refused again."
+            }
+            Self::InvalidParameter => {
+                "Correct the parameter or header that `detail` names. The same request will be refused again."
+            }
+            Self::Unauthenticated => {
+                "Send `Authorization: Bearer phk_…` with a key that is in force; make one with `posthaste keys create`."
+            }
+            Self::Forbidden => "Use a key that has the scope which `detail` names.",
+            Self::RouteNotFound => "Compare the path with GET /openapi.json, which lists every route.",
+            Self::NotFound => {
+                "Check the id, and that the key is one of the tenant that the object belongs to."
+            }
+            Self::MethodNotAllowed => "Use a method that the `Allow` header names.",
+            Self::RequestTimeout => {
+                "Send it again, faster; a submission with the same Idempotency-Key, so that it surely exists once."
+            }
+            Self::StateConflict => "Read the object, and decide by the state that it is in.",
+            Self::IdempotencyInProgress => {
+                "Send the same request again after a moment: the answer is then the first one's."
+            }
+            Self::BodyTooLarge => {
+                "Send less: put large data elsewhere and its address into the payload, or split the batch."
+            }
+            Self::UnsupportedMediaType => "Send the body as JSON, with `Content-Type: application/json`.",
+            Self::IdempotencyKeyReused => {
+                "Give each different request an Idempotency-Key of its own; repeat one only with exactly the same body."
+            }
+            Self::Unprocessable => "Correct what `errors` names, or have the server's configuration changed.",
+            Self::TooManyRequests => {
+                "Wait for as many seconds as `Retry-After` says and send it again; if it happens often, ask for higher \
+                 limits."
+            }
+            Self::Internal => {
+                "Tell whoever runs the server, with the time and the X-Request-Id. A repetition may help; a submission with \
+                 the same Idempotency-Key is safe to repeat."
+            }
+            Self::Unavailable => {
+                "Wait for as many seconds as `Retry-After` says and send it again; a submission with the same \
+                 Idempotency-Key, so that it surely exists once."
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_once_by_status() {
+        let codes: std::collections::BTreeSet<&str> =
+            ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), ErrorCode::ALL.len());
+        assert!(ErrorCode::ALL.is_sorted_by_key(|code| code.status()));
+        // The list is as long as the enum, whose last variant this is.
+        assert_eq!(ErrorCode::Internal as usize + 1, ErrorCode::ALL.len());
     }
 }

@@ -34,6 +34,8 @@ pub const PRIORITY_DEFAULT: i16 = 5;
 pub const ATTEMPT_COUNT_MAX: u32 = 100;
 /// Wait between two attempts, seconds.
 pub const RETRY_WAIT_S_MAX: f64 = 7.0 * 86_400.0;
+/// What a retry policy may multiply the wait by after each attempt.
+pub const RETRY_FACTOR_MAX: f64 = 100.0;
 /// How far ahead a task may be scheduled or its deadline lie, seconds.
 pub const DELAY_S_MAX: f64 = 366.0 * 86_400.0;
 /// One attempt's time, seconds.
@@ -78,6 +80,10 @@ pub const GROUP_STATEMENT_MS_MAX: u64 = 10_000;
 pub const GROUP_WRITE_MS_MAX: u64 = 15_000;
 /// Time between two readings of the table of schemas when one is missing, milliseconds.
 pub const SCHEMAS_REFRESH_MS_MIN: u64 = 1_000;
+/// How long a submission waits for another one that holds its idempotency key before 409, milliseconds.
+pub const IDEMPOTENCY_WAIT_MS_MAX: u64 = 2_000;
+/// Age of the oldest submission that waits for its commit, past which further ones get 503 at once, milliseconds.
+pub const SUBMIT_QUEUE_AGE_MS_MAX: u64 = 1_000;
 /// How long a caller waits for a connection or a commit before 503, milliseconds.
 pub const STORE_WAIT_MS_MAX: u64 = 5_000;
 
@@ -165,25 +171,89 @@ pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 4096;
 /// Waits between webhook attempts, seconds: the schedule that Standard Webhooks 1.0 recommends, about three days.
 pub const WEBHOOK_RETRY_WAITS_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Connections of one HTTP listener.
+/// Connections of one HTTP listener when configuration is silent.
 pub const CONNECTION_COUNT_MAX: usize = 15_000;
+/// Connections from one address (IPv6: one /64 network) when configuration is silent.
+pub const CONNECTION_PER_ADDRESS_COUNT_MAX: usize = 4096;
 /// Time in which a request's head must have come, seconds.
 pub const HEADER_READ_S_MAX: u64 = 10;
 /// Time in which a request's body must have come, seconds.
 pub const BODY_READ_S_MAX: u64 = 30;
+/// Time in which a body may come as slowly as it likes, seconds; then at [`BODY_BYTES_PER_S_MIN`].
+pub const BODY_GRACE_S: u64 = 5;
+/// Rate at which a body must come, bytes a second.
+pub const BODY_BYTES_PER_S_MIN: u64 = 1024;
+/// How long a peer may take nothing of an answer that waits for it, seconds.
+pub const ANSWER_STALL_S_MAX: u64 = 30;
+/// Bytes of answers that wait in a connection's socket for the network, about; the rest waits in memory of ours.
+pub const SOCKET_UNSENT_BYTES: u32 = 64 * 1024;
 /// What is read on, and thrown away, of a body that was refused, so that the caller sees the answer, bytes.
 pub const BODY_DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long an HTTP/1.1 connection may idle between two requests, the next request's head included, seconds.
 pub const KEEP_ALIVE_IDLE_S_MAX: u64 = 75;
 /// Silence after which a connection's peer is probed, seconds.
 pub const TCP_KEEP_ALIVE_S: u64 = 30;
-/// Requests at once on one HTTP/2 connection.
-pub const H2_STREAM_COUNT_MAX: u32 = 1024;
+/// Requests at once on one HTTP/2 connection. Each may hold a head of [`HEADER_BYTES_MAX`].
+pub const H2_STREAM_COUNT_MAX: u32 = 256;
+/// Bytes of one request's body that an HTTP/2 peer may send ahead.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Bytes of all bodies that an HTTP/2 peer may send ahead on one connection.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes of an answer that are handed to an HTTP/2 connection before the peer has room for them.
+pub const H2_CHUNK_BYTES_MAX: usize = 16 * 1024;
+/// Requests that an HTTP/2 peer may take back before we looked at them (CVE-2023-44487); past it the connection ends.
+pub const H2_RESET_COUNT_MAX: usize = 20;
+/// Streams that we reset because of an HTTP/2 peer's mistakes; past it the connection ends.
+pub const H2_MISTAKE_COUNT_MAX: usize = 128;
 /// Time of one dependency's readiness check, milliseconds.
 pub const READY_CHECK_MS_MAX: u64 = 1_000;
 /// A request's head, bytes.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// A request's path and query, bytes: room for a stream token and a cursor.
+pub const URI_BYTES_MAX: usize = 20 * 1024;
+/// A caller's own request id, characters.
+pub const REQUEST_ID_LEN_MAX: usize = 128;
+/// How long a browser may remember what a preflight was told, seconds.
+pub const CORS_AGE_S: u32 = 7200;
+/// Time of a TLS handshake, seconds.
+pub const TLS_HANDSHAKE_S_MAX: u64 = 10;
+/// Time between two looks whether the certificate or its key has changed, seconds.
+pub const TLS_POLL_S: u64 = 5;
+/// A certificate's or key's file, bytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Backlog of a listener: 15,000 reconnects took 21.9 s with 1,024 and 0.7 s with this.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// How long a stopping process waits for requests in flight, milliseconds.
 pub const SHUTDOWN_DRAIN_MS_MAX: u64 = 15_000;
+
+/// Usable API keys of one tenant.
+pub const KEY_COUNT_MAX: usize = 1000;
+/// An API key's name, bytes.
+pub const KEY_NAME_BYTES_MAX: usize = 100;
+/// How long a rotated key may go on beside the new one, seconds.
+pub const KEY_OVERLAP_S_MAX: u64 = 30 * 86_400;
+/// How long a rotated key goes on beside the new one when the caller does not say, seconds.
+pub const KEY_OVERLAP_S_DEFAULT: u64 = 86_400;
+/// Keys, or entries of the audit log, on a page.
+pub const PAGE_ACCESS_COUNT_MAX: usize = 200;
+/// Keys, or entries of the audit log, on a page when the caller does not say.
+pub const PAGE_ACCESS_COUNT_DEFAULT: usize = 50;
+/// Time between two looks whether a key or a tenant has changed, milliseconds.
+pub const ACCESS_POLL_MS: u64 = 250;
+/// Time between two countings of tenants' open tasks, milliseconds.
+pub const OPEN_TASKS_POLL_MS: u64 = 1_000;
+/// Time between two writings of when keys were used last, seconds.
+pub const KEY_USE_WRITE_S: u64 = 60;
+/// How long keys are taken as they were last read while the database is away, seconds; past it requests get 503. A
+/// revocation cannot be made meanwhile, but one made just before may be missed for so long.
+pub const ACCESS_STALE_S_MAX: u64 = 300;
+/// How long a dead key is remembered, so that its holder hears why it is refused, days.
+pub const DEAD_KEY_DAYS: i64 = 30;
+/// A tenant's name, bytes.
+pub const TENANT_BYTES_MAX: usize = 100;
+/// Life of a stream token, seconds.
+pub const STREAM_TOKEN_S_MAX: u64 = 900;
+/// Channels that one stream token is bound to.
+pub const STREAM_TOKEN_CHANNEL_COUNT_MAX: usize = 16;
+/// A stream token, bytes: it travels in a URL, and proxies take lines of 8 KiB.
+pub const STREAM_TOKEN_BYTES_MAX: usize = 4096;
