@@ -26,6 +26,16 @@ const MIGRATIONS: &[Migration] = &[
         name: "retention",
         sql: include_str!("../migrations/0003_retention.sql"),
     },
+    Migration {
+        version: 4,
+        name: "access",
+        sql: include_str!("../migrations/0004_access.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "idempotency",
+        sql: include_str!("../migrations/0005_idempotency.sql"),
+    },
 ];
 
 /// Partitions that `migrate` makes ahead; the scheduler keeps making them.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod api_key;
 pub mod code;
 pub mod ids;
 pub mod limits;
@@ -10,6 +11,7 @@ pub mod task;
 pub mod tenant;
 pub mod topics;
 
+pub use api_key::{ApiKey, InvalidApiKey, KeyHash};
 pub use code::ErrorCode;
 pub use ids::{AttemptId, AuditId, ClaimToken, EndpointId, EventId, KeyId, TaskId};
 pub use retry::RetryPolicy;
