@@ -2,12 +2,18 @@
 
 mod endpoint;
 mod event;
+mod keys;
+mod openapi;
 mod problem;
 mod submit;
 mod task;
 
-pub use endpoint::{Attempt, AttemptPage, Endpoint, EndpointPage, NewEndpoint};
+pub use endpoint::{
+    Attempt, AttemptPage, Endpoint, EndpointPage, EndpointPatch, EndpointSecret, NewEndpoint,
+};
 pub use event::{EventData, EventEnvelope};
+pub use keys::{AuditEntry, AuditPage, Key, KeyPage, NewKey, NewStreamToken, RotateKey, StreamToken};
+pub use openapi::{openapi, openapi_json};
 pub use problem::{FieldProblem, Problem};
 pub use submit::{Accepted, BatchAnswer, BatchItem, BatchRequest, SubmitRequest};
 pub use task::{HistoryEntry, HistoryPage, Links, TaskPage, TaskView, WebhookHistory};

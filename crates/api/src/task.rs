@@ -6,9 +6,12 @@ use chrono::{DateTime, Utc};
 use posthaste_types::{Task, TaskError, TaskId, TaskState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::openapi::shapes;
 
 /// Where to look further.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Links {
     /// The task.
     #[serde(rename = "self")]
@@ -32,45 +35,61 @@ impl Links {
 }
 
 /// A task as callers see it. In events `payload` is left out; in answers it is always there.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Task)]
 pub struct TaskView {
     /// Its id.
+    #[schema(value_type = shapes::TaskId)]
     pub id: TaskId,
     /// Task type.
     #[serde(rename = "type")]
+    #[schema(value_type = shapes::TaskType)]
     pub task_type: String,
     /// Queue.
+    #[schema(value_type = shapes::Queue)]
     pub queue: String,
     /// Ordering key.
+    #[schema(value_type = Option<shapes::OrderingKey>, required = true)]
     pub key: Option<String>,
     /// Whom the result is for.
+    #[schema(value_type = Option<shapes::Channel>, required = true)]
     pub channel: Option<String>,
     /// Where it stands.
+    #[schema(value_type = shapes::TaskState)]
     pub state: TaskState,
     /// Counts reruns from 1.
     pub run: i32,
     /// Attempts of this run so far.
     pub attempt: i32,
     /// 0 to 9.
+    #[schema(value_type = shapes::Priority)]
     pub priority: i16,
     /// For search.
+    #[schema(value_type = shapes::Tags)]
     pub tags: BTreeMap<String, String>,
     /// As it was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = serde_json::Value, required = false)]
     pub payload: Option<Box<RawValue>>,
     /// The handler's last report.
+    #[schema(value_type = serde_json::Value, required = true)]
     pub progress: Option<Box<RawValue>>,
     /// The handler's answer.
+    #[schema(value_type = serde_json::Value, required = true)]
     pub result: Option<Box<RawValue>>,
     /// The last error.
+    #[schema(value_type = Option<shapes::TaskError>, required = true)]
     pub error: Option<TaskError>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// Not run before it.
+    #[schema(required = true)]
     pub not_before: Option<DateTime<Utc>>,
     /// When the last attempt began.
+    #[schema(required = true)]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
+    #[schema(required = true)]
     pub finished_at: Option<DateTime<Utc>>,
     /// Where to look further.
     pub links: Links,
@@ -108,18 +127,20 @@ impl From<Task> for TaskView {
 }
 
 /// A page of tasks, newest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskPage {
     /// The tasks.
     pub tasks: Vec<TaskView>,
     /// Cursor of the next page; null on the last.
+    #[schema(required = true)]
     pub next: Option<String>,
 }
 
 /// One change of state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
     /// The state that was entered.
+    #[schema(value_type = shapes::TaskState)]
     pub state: TaskState,
     /// When.
     pub at: DateTime<Utc>,
@@ -128,8 +149,10 @@ pub struct HistoryEntry {
     /// Attempt number then.
     pub attempt: i32,
     /// The worker process, where one took part.
+    #[schema(required = true)]
     pub worker: Option<String>,
     /// The error, where there was one.
+    #[schema(value_type = Option<shapes::TaskError>, required = true)]
     pub error: Option<TaskError>,
     /// What departed from the smooth way, where something did: `takeover`, `stale_write_refused`, `cancel`, `rerun`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,24 +160,29 @@ pub struct HistoryEntry {
 }
 
 /// A webhook attempt in a task's history.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WebhookHistory {
     /// The endpoint's id.
+    #[schema(value_type = shapes::EndpointId)]
     pub endpoint: String,
     /// The event's id.
+    #[schema(value_type = shapes::EventId)]
     pub event: String,
     /// The attempt's id.
+    #[schema(value_type = shapes::AttemptId)]
     pub attempt: String,
     /// `succeeded` or `failed`.
+    #[schema(value_type = shapes::AttemptStatus)]
     pub status: String,
     /// HTTP status of the answer, where there was one.
+    #[schema(value_type = Option<shapes::HttpStatus>, required = true)]
     pub http_status: Option<u16>,
     /// When.
     pub at: DateTime<Utc>,
 }
 
 /// `GET /v1/tasks/{id}/history`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct HistoryPage {
     /// Every change of state, oldest first.
     pub history: Vec<HistoryEntry>,

@@ -45,7 +45,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, by status.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidRequest,
         Self::InvalidParameter,
         Self::Unauthenticated,
@@ -57,7 +57,9 @@ impl ErrorCode {
         Self::StateConflict,
         Self::IdempotencyInProgress,
         Self::BodyTooLarge,
+        Self::UriTooLong,
         Self::UnsupportedMediaType,
+        Self::ExpectationFailed,
         Self::IdempotencyKeyReused,
         Self::Unprocessable,
         Self::TooManyRequests,
@@ -168,7 +170,11 @@ impl ErrorCode {
                 "A request with the same Idempotency-Key is being stored at this moment."
             }
             Self::BodyTooLarge => "The body, or one task of a batch, has more bytes than may be sent.",
+            Self::UriTooLong => "Path and query together are longer than 20 KiB.",
             Self::UnsupportedMediaType => "The request's `Content-Type` is not `application/json`.",
+            Self::ExpectationFailed => {
+                "The header `Expect` asks for something other than `100-continue`."
+            }
             Self::IdempotencyKeyReused => {
                 "An earlier request had the same Idempotency-Key and another body, so this one cannot be its repetition."
             }
@@ -214,7 +220,9 @@ impl ErrorCode {
             Self::BodyTooLarge => {
                 "Send less: put large data elsewhere and its address into the payload, or split the batch."
             }
+            Self::UriTooLong => "Shorten the query: filter by fewer values.",
             Self::UnsupportedMediaType => "Send the body as JSON, with `Content-Type: application/json`.",
+            Self::ExpectationFailed => "Leave the header out, or send `Expect: 100-continue`.",
             Self::IdempotencyKeyReused => {
                 "Give each different request an Idempotency-Key of its own; repeat one only with exactly the same body."
             }

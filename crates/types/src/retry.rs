@@ -10,7 +10,7 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
     /// The upper bound of the first wait, in seconds. 0 to `max_s`.
     pub base_s: f64,
-    /// What the bound is multiplied by after each attempt. 1 to 100.
+    /// What the bound is multiplied by after each attempt. 1 to [`crate::limits::RETRY_FACTOR_MAX`].
     pub factor: f64,
     /// The bound never exceeds this, in seconds. At most [`crate::limits::RETRY_WAIT_S_MAX`].
     pub max_s: f64,
@@ -39,7 +39,7 @@ impl RetryPolicy {
     /// # Errors
     /// The first field that is out of its bounds.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        use crate::limits::{ATTEMPT_COUNT_MAX, RETRY_WAIT_S_MAX};
+        use crate::limits::{ATTEMPT_COUNT_MAX, RETRY_FACTOR_MAX, RETRY_WAIT_S_MAX};
         if !(1..=ATTEMPT_COUNT_MAX).contains(&self.max_attempts) {
             return Err(("max_attempts", format!("must be from 1 to {ATTEMPT_COUNT_MAX}")));
         }
@@ -49,8 +49,8 @@ impl RetryPolicy {
         if !(0.0..=self.max_s).contains(&self.base_s) {
             return Err(("base_s", "must be from 0 to max_s".to_owned()));
         }
-        if !(1.0..=100.0).contains(&self.factor) {
-            return Err(("factor", "must be from 1 to 100".to_owned()));
+        if !(1.0..=RETRY_FACTOR_MAX).contains(&self.factor) {
+            return Err(("factor", format!("must be from 1 to {RETRY_FACTOR_MAX}")));
         }
         Ok(())
     }
