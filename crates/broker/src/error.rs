@@ -71,7 +71,10 @@ pub enum Error {
 impl Error {
     /// Names the operation that failed.
     pub(crate) const fn kafka(operation: &'static str) -> impl Fn(KafkaError) -> Self + Copy {
-        move |source| Self::Kafka { operation, source }
+        move |source| match source {
+            KafkaError::ClientConfig(_, why, name, value) => refused_property(&why, &name, &value),
+            source => Self::Kafka { operation, source },
+        }
     }
 
     /// What a caller can do about it.
@@ -86,6 +89,12 @@ impl Error {
             Self::RegistryHttp { source, .. } => kind_of_http(source),
         }
     }
+}
+
+/// librdkafka repeats the value that it does not take; under a misspelt name that may be a password.
+fn refused_property(why: &str, name: &str, value: &str) -> Error {
+    let why = if value.is_empty() { why.to_owned() } else { why.replace(value, "…") };
+    Error::Setup(format!("librdkafka does not take the property `{name}` of `[kafka.properties]`: {why}"))
 }
 
 fn kind_of_kafka(error: &KafkaError) -> ErrorKind {
@@ -159,6 +168,18 @@ fn kind_of_http(error: &reqwest::Error) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_property_is_named_without_its_value() {
+        for name in ["sasl.pasword", "security.protocol", "socket.timeout.ms"] {
+            let mut config = rdkafka::ClientConfig::new();
+            config.set(name, "hunter2");
+            let refused = config.create::<rdkafka::consumer::BaseConsumer>();
+            let error = refused.map_err(Error::kafka("start a reader")).err().unwrap();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(name) && !shown.contains("hunter2"), "{shown}");
+        }
+    }
 
     #[test]
     fn only_a_verdict_on_the_schema_is_final() {

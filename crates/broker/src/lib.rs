@@ -20,7 +20,7 @@ pub use bulk::{BulkOptions, BulkProducer, BulkRecord, Deliveries, Delivery};
 pub use error::{Error, ErrorKind};
 pub use group::{GroupConsumer, GroupConsumerOptions, GroupEvent, RevokeGuard};
 pub use offsets::OffsetTracker;
-pub use options::KafkaOptions;
+pub use options::{KafkaOptions, RegistryOptions};
 pub use partition::partition_of;
 pub use producer::{OutRecord, Producer};
 pub use record::{HeaderName, Record, TopicPartition};

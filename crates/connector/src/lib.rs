@@ -11,6 +11,7 @@ mod service;
 mod session;
 mod source;
 mod topic;
+mod tls;
 mod waiting;
 mod watermark;
 

@@ -8,6 +8,7 @@ use pgwire_replication::{FeedbackObserver, Lsn, ReplicationClient, ReplicationCo
 use posthaste_store::{ReplicationNames, ServerAddress};
 use tokio::sync::Notify;
 
+use crate::tls::tls_config;
 use crate::{Error, ServerIdentity};
 
 /// Time to connect, authenticate and acquire the slot.
@@ -63,12 +64,14 @@ impl PgwireSource {
         let ReplicationNames {
             slot, publication, ..
         } = names;
+        let tls = tls_config(&address)?;
         let ServerAddress {
             host,
             port,
             user,
             password,
             database,
+            ..
         } = address;
         let config = ReplicationConfig::new(
             host,
@@ -79,6 +82,7 @@ impl PgwireSource {
             publication.as_str(),
         )
         .with_port(port)
+        .with_tls(tls)
         .with_binary(true)
         .with_status_interval(status_interval)
         .with_buffer_size(EVENT_COUNT_MAX)

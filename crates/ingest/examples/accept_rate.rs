@@ -80,6 +80,7 @@ async fn migrated(url: &str) -> anyhow::Result<Store> {
     let application_name = "accept-rate".to_owned();
     let store = Store::new(&StoreOptions {
         url: url.to_owned(),
+        ca: None,
         pool_size: 4,
         application_name,
     })?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use posthaste_broker::KafkaOptions;
 use posthaste_runtime::Secret;
@@ -46,8 +47,10 @@ impl Default for HttpOptions {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DatabaseOptions {
-    /// A libpq URL or key-value string.
+    /// A libpq URL or key-value string; `sslmode=verify-full` for TLS that proves the server.
     pub(crate) url: Secret,
+    /// PEM file of the authority that signed the server's certificate.
+    pub(crate) ca: Option<PathBuf>,
     /// Connections for reads and rare writes; grouped writes have connections of their own.
     pub(crate) pool_size: usize,
 }
@@ -56,6 +59,7 @@ impl Default for DatabaseOptions {
     fn default() -> Self {
         Self {
             url: Secret::new("postgresql://posthaste@127.0.0.1:5432/posthaste"),
+            ca: None,
             pool_size: 8,
         }
     }
@@ -65,6 +69,7 @@ impl DatabaseOptions {
     pub(crate) fn store(&self, role: &str) -> StoreOptions {
         StoreOptions {
             url: self.url.expose().to_owned(),
+            ca: self.ca.clone(),
             pool_size: self.pool_size,
             application_name: format!("posthaste-{role}"),
         }
@@ -108,14 +113,26 @@ impl KafkaSection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RegistryOptions {
-    /// Base of its Confluent-compatible API. May carry a password.
+    /// Base of its Confluent-compatible API; `user:password@` before the host is sent as basic authentication.
     pub(crate) url: Secret,
+    /// PEM file of the authority that signed the registry's certificate.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl Default for RegistryOptions {
     fn default() -> Self {
         Self {
             url: Secret::new("http://127.0.0.1:8081/apis/ccompat/v7"),
+            ca: None,
+        }
+    }
+}
+
+impl RegistryOptions {
+    pub(crate) fn options(&self) -> posthaste_broker::RegistryOptions {
+        posthaste_broker::RegistryOptions {
+            url: self.url.expose().to_owned(),
+            ca: self.ca.clone(),
         }
     }
 }

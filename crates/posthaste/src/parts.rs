@@ -26,7 +26,7 @@ impl Parts {
             store: Store::new(&config.database.store(process))?,
             admin: Admin::new(&kafka)?,
             kafka,
-            registry: Registry::new(config.registry.url.expose())?,
+            registry: Registry::new(&config.registry.options())?,
             clock: SystemClock::shared(),
         })
     }

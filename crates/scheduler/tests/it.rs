@@ -53,6 +53,7 @@ impl World {
         url.replace_range(at.., &format!("/{name}"));
         let store = Store::new(&StoreOptions {
             url: url.clone(),
+            ca: None,
             pool_size: 8,
             application_name: "test".to_owned(),
         })
@@ -241,7 +242,7 @@ fn schedulers_side_by_side_publish_each_task_once() {
                 event_id: ids::event_id(),
                 idempotency: None,
             });
-            for stored in world.submitter.submit_all(news.collect(), false).await {
+            for stored in world.submitter.submit_each(news.collect()).await {
                 assert_eq!(stored.unwrap(), Submitted::Stored);
             }
         }
@@ -358,13 +359,30 @@ fn outbox_partitions_go_once_the_slot_has_confirmed_them() {
 }
 
 #[test]
-fn old_idempotency_keys_are_forgotten() {
+fn idempotency_keys_go_with_their_day_once_it_ended_long_enough_ago() {
     with_world("keys", async |world| {
+        let now = SystemClock.now();
+        // Partitions for some of the days; the net has the rest.
+        world
+            .store
+            .ensure_partitions(now - TimeDelta::days(2), 2)
+            .await
+            .unwrap();
         let sql = "insert into posthaste.idempotency_keys
-            select 'default', n::text, '', gen_random_uuid(), now() - n * interval '1 hour', false from generate_series(1, 48) n";
+                (key, tenant, bucket, guard, fingerprint, task_id, created_at, scheduled)
+            select n::text, 'default', posthaste.idempotency_bucket(now() - n * interval '1 hour'), false, '',
+                gen_random_uuid(), now(), false from generate_series(0, 200) n";
         world.database.execute(sql, &[]).await.unwrap();
-        let before = SystemClock.now() - TimeDelta::minutes(24 * 60 + 30);
-        assert_eq!(world.store.forget_idempotency_keys(before).await.unwrap(), 24);
+        let before = now - TimeDelta::hours(24);
+        let dropped = world.store.forget_idempotency_keys(before).await.unwrap();
+        assert_eq!(
+            dropped,
+            [(now - TimeDelta::days(2)).format("idempotency_keys_%Y%m%d").to_string()]
+        );
+        let oldest = "select max(key::integer) from posthaste.idempotency_keys";
+        let oldest: i32 = world.database.query_one(oldest, &[]).await.unwrap().get(0);
+        assert!((24..48).contains(&oldest), "kept for a day at least and two at most: {oldest} h");
+        assert_eq!(world.store.forget_idempotency_keys(before).await.unwrap(), [""; 0]);
     });
 }
 

@@ -17,6 +17,7 @@ use crate::launch::Launch;
 use crate::options::Part;
 use crate::port::HeldPort;
 use crate::probe::Probe;
+use crate::secure::{self, Secure};
 use crate::token::token;
 use crate::tools::Tools;
 
@@ -55,16 +56,25 @@ pub(crate) async fn jars(tools: &Tools) -> Result<PathBuf, Error> {
 }
 
 /// Makes the log directory unless it is there.
-pub(crate) async fn create(directory: &DataDir, java: &Java, jars: &Path) -> Result<(), Error> {
+pub(crate) async fn create(
+    directory: &DataDir,
+    java: &Java,
+    jars: &Path,
+    secure: Option<&Secure>,
+) -> Result<(), Error> {
     let logging = directory.path("kafka-log4j2.properties");
     fs::write(&logging, LOGGING).map_err(Error::io("cannot write", &logging))?;
+    if let Some(secure) = secure {
+        secure.write_kafka(directory)?;
+    }
     if directory.path(LOG).exists() {
         return Ok(());
     }
     let staging = directory.staging(LOG)?;
     // Ports have no meaning while the log is made, and any pair of them will do.
     let properties = directory.path("kafka-format.properties");
-    fs::write(&properties, settings(&staging, 9092, 9093)).map_err(Error::io("cannot write", &properties))?;
+    let text = settings(directory, &staging, 9092, &[9093, 9094], secure.is_some());
+    fs::write(&properties, text).map_err(Error::io("cannot write", &properties))?;
     let mut format = Command::new(&java.program);
     format
         .args(jvm_arguments(jars, &logging))
@@ -72,6 +82,7 @@ pub(crate) async fn create(directory: &DataDir, java: &Java, jars: &Path) -> Res
     format
         .args(["format", "--cluster-id", &new_cluster_id()?, "--config"])
         .arg(&properties);
+    format.args(secure.into_iter().flat_map(Secure::format_arguments));
     format.current_dir(directory.path(""));
     if let Some(user) = directory.user {
         format.uid(user.uid).gid(user.gid);
@@ -80,22 +91,25 @@ pub(crate) async fn create(directory: &DataDir, java: &Java, jars: &Path) -> Res
     directory.complete(&staging, LOG)
 }
 
-/// How the log is served on `port`, the controller listening on `inner_port`.
+/// How the log is served on `port`, the controller listening on the first inner port, set-up, where there is a second, on
+/// that.
 pub(crate) fn launch(
     directory: &DataDir,
     java: &Java,
     jars: &Path,
     port: HeldPort,
-    inner_port: HeldPort,
+    inner_ports: Vec<HeldPort>,
 ) -> Result<Launch, Error> {
     let log = directory.path(LOG);
     let properties = directory.path("kafka.properties");
-    fs::write(&properties, settings(&log, port.number(), inner_port.number()))
+    let inner: Vec<u16> = inner_ports.iter().map(HeldPort::number).collect();
+    let is_secure = inner.len() > 1;
+    fs::write(&properties, settings(directory, &log, port.number(), &inner, is_secure))
         .map_err(Error::io("cannot write", &properties))?;
     let mut arguments = jvm_arguments(jars, &directory.path("kafka-log4j2.properties"));
     arguments.extend(["kafka.Kafka".into(), properties.into()]);
     let probe = Probe::Kafka {
-        port: port.number(),
+        port: *inner.get(1).unwrap_or(&port.number()),
         cluster_id: cluster_id_of(&log)?,
     };
     Ok(Launch {
@@ -107,7 +121,7 @@ pub(crate) fn launch(
         pid_file: directory.pid_file(Part::Kafka),
         user: directory.user,
         port,
-        _inner_port: Some(inner_port),
+        inner_ports,
         probe,
         stop_wait_max: STOP_WAIT_MAX,
     })
@@ -131,17 +145,19 @@ fn jvm_arguments(jars: &Path, logging: &Path) -> Vec<OsString> {
 /// Topics are made by whoever owns them, with their own retention; message sizes leave room for a 1 MiB body and its
 /// framing; sessions and transactions
 /// may be short, so that a test need not wait for a long one to end.
-fn settings(log: &Path, port: u16, controller_port: u16) -> String {
+fn settings(directory: &DataDir, log: &Path, port: u16, inner_ports: &[u16], is_secure: bool) -> String {
+    let controller_port = inner_ports[0];
+    let listeners = if is_secure {
+        secure::kafka_listeners(directory, port, inner_ports[1], controller_port)
+    } else {
+        plain_listeners(port, controller_port)
+    };
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
+{listeners}controller.listener.names=CONTROLLER
 log.dirs={log}
 auto.create.topics.enable=false
 default.replication.factor=1
@@ -163,6 +179,17 @@ replica.fetch.max.bytes=4194304
 log.cleaner.dedupe.buffer.size=16777216
 ",
         log = log.display()
+    )
+}
+
+fn plain_listeners(port: u16, controller_port: u16) -> String {
+    format!(
+        "\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"
     )
 }
 

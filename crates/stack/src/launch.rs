@@ -32,8 +32,8 @@ pub(crate) struct Launch {
     pub(crate) pid_file: PathBuf,
     pub(crate) user: Option<OrdinaryUser>,
     pub(crate) port: HeldPort,
-    /// A second port, that only the part itself uses.
-    pub(crate) _inner_port: Option<HeldPort>,
+    /// Further ports: none, or Kafka's controller's and, where it is protected, that of set-up.
+    pub(crate) inner_ports: Vec<HeldPort>,
     pub(crate) probe: Probe,
     /// How long an orderly stop may take before the part is killed.
     pub(crate) stop_wait_max: Duration,

@@ -16,9 +16,12 @@ mod process;
 mod process_table;
 mod progress;
 mod registry;
+mod secure;
 mod stack;
 mod start;
 mod temporary;
+#[cfg(feature = "tls")]
+mod tls;
 mod token;
 mod tools;
 mod user;
@@ -26,5 +29,8 @@ mod user;
 pub use error::{Error, Missing};
 pub use options::{Part, PortSet, Ports, StackOptions};
 pub use progress::{Progress, Silent, Step};
+pub use secure::Secure;
 pub use stack::Stack;
-pub use temporary::temporary;
+pub use temporary::{temporary, temporary_with};
+#[cfg(feature = "tls")]
+pub use tls::{Authority, Issued, TlsFront};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::progress::{Progress, Silent};
+use crate::secure::Secure;
 
 /// How a stack is to be started.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct StackOptions {
     pub kafka: Option<String>,
     /// Base address of a registry that runs elsewhere; none is then started.
     pub registry_url: Option<String>,
+    /// TLS, logins and rights in Postgres and Kafka; `None`: plain and open to everybody on this machine.
+    pub secure: Option<Secure>,
     /// Receives what happens.
     pub progress: Arc<dyn Progress>,
 }
@@ -36,6 +39,7 @@ impl StackOptions {
             database_url: None,
             kafka: None,
             registry_url: None,
+            secure: None,
             progress: Arc::new(Silent),
         }
     }

@@ -16,6 +16,7 @@ use crate::maven;
 use crate::options::Part;
 use crate::port::HeldPort;
 use crate::probe::Probe;
+use crate::secure::{POSTGRES_SETTINGS, Secure};
 use crate::tools::Tools;
 
 /// The superuser, and the database of the tasks.
@@ -117,7 +118,11 @@ fn platform() -> Option<&'static str> {
 }
 
 /// Makes the cluster, with its role and databases, unless it is there.
-pub(crate) async fn create(directory: &DataDir, programs: &PostgresPrograms) -> Result<(), Error> {
+pub(crate) async fn create(
+    directory: &DataDir,
+    programs: &PostgresPrograms,
+    secure: Option<&Secure>,
+) -> Result<(), Error> {
     let cluster = directory.path(CLUSTER);
     if !cluster.exists() {
         let staging = directory.staging(CLUSTER)?;
@@ -148,13 +153,17 @@ pub(crate) async fn create(directory: &DataDir, programs: &PostgresPrograms) -> 
         .await?;
         directory.complete(&staging, CLUSTER)?;
     }
-    write_settings(&cluster)
+    if let Some(secure) = secure {
+        secure.write_postgres(directory, &cluster)?;
+    }
+    write_settings(&cluster, secure.is_some())
 }
 
 /// In a file of their own, so that a newer version of this crate changes them and `ALTER SYSTEM` can overrule them.
-fn write_settings(cluster: &Path) -> Result<(), Error> {
+fn write_settings(cluster: &Path, is_secure: bool) -> Result<(), Error> {
     let path = cluster.join("posthaste.conf");
-    fs::write(&path, SETTINGS).map_err(Error::io("cannot write", &path))
+    let more = if is_secure { POSTGRES_SETTINGS } else { "" };
+    fs::write(&path, format!("{SETTINGS}{more}")).map_err(Error::io("cannot write", &path))
 }
 
 fn include_settings(cluster: &Path) -> Result<(), Error> {
@@ -203,7 +212,7 @@ pub(crate) fn launch(directory: &DataDir, programs: &PostgresPrograms, port: Hel
             database: NAME,
         },
         port,
-        _inner_port: None,
+        inner_ports: Vec::new(),
         stop_wait_max: STOP_WAIT_MAX,
     }
 }

@@ -99,7 +99,7 @@ pub(crate) fn launch(
             token,
         },
         port,
-        _inner_port: None,
+        inner_ports: Vec::new(),
         stop_wait_max: STOP_WAIT_MAX,
     })
 }

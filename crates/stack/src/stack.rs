@@ -10,6 +10,7 @@ use crate::options::{Part, StackOptions};
 use crate::postgres;
 use crate::progress::{Progress, Step};
 use crate::registry;
+use crate::secure;
 use crate::start::{Managed, Starter};
 use crate::tools::Tools;
 use crate::user::OrdinaryUser;
@@ -52,6 +53,7 @@ impl Stack {
             directory: &directory,
             tools: &tools,
             ports: options.ports,
+            secure: options.secure.as_ref(),
         };
 
         // The registry keeps its schemas in the local Postgres, also where the tasks are in another one.
@@ -85,6 +87,7 @@ impl Stack {
         };
         let ((postgres, registry), kafka) = tokio::try_join!(Box::pin(databases), Box::pin(broker))?;
 
+        let kafka_host = if options.secure.is_some() { secure::HOST } else { "127.0.0.1" };
         let port = |part: &Option<Managed>| part.as_ref().map_or(0, |part| part.launch.port.number());
         let (database_url, database_tcp_url) = match options.database_url {
             Some(url) => (url.clone(), url),
@@ -98,7 +101,7 @@ impl Stack {
             database_tcp_url,
             kafka_bootstrap: options
                 .kafka
-                .unwrap_or_else(|| format!("127.0.0.1:{}", port(&kafka))),
+                .unwrap_or_else(|| format!("{kafka_host}:{}", port(&kafka))),
             registry_url: options
                 .registry_url
                 .unwrap_or_else(|| registry::url(port(&registry))),
@@ -124,6 +127,13 @@ impl Stack {
     /// Kafka's bootstrap servers.
     pub fn kafka_bootstrap(&self) -> &str {
         &self.kafka_bootstrap
+    }
+
+    /// The listener of a protected Kafka that is plain and may do everything; `None` for one that is not protected, or not
+    /// run by this stack.
+    pub fn kafka_set_up(&self) -> Option<String> {
+        let inner = self.kafka.as_ref()?.launch.inner_ports.get(1)?;
+        Some(format!("127.0.0.1:{}", inner.number()))
     }
 
     /// The base address of the registry's Confluent-compatible API.

@@ -11,6 +11,7 @@ use crate::options::{Part, Ports};
 use crate::port::HeldPort;
 use crate::process::Process;
 use crate::progress::Progress;
+use crate::secure::Secure;
 use crate::tools::Tools;
 use crate::{kafka, port, postgres, registry};
 
@@ -69,12 +70,13 @@ pub(crate) struct Starter<'a> {
     pub(crate) directory: &'a DataDir,
     pub(crate) tools: &'a Tools,
     pub(crate) ports: Ports,
+    pub(crate) secure: Option<&'a Secure>,
 }
 
 impl Starter<'_> {
     pub(crate) async fn postgres(&self) -> Result<Managed, Error> {
         let programs = postgres::programs(self.directory, self.tools).await?;
-        postgres::create(self.directory, &programs).await?;
+        postgres::create(self.directory, &programs, self.secure).await?;
         self.serve(Part::Postgres, |port| {
             Ok(postgres::launch(self.directory, &programs, port))
         })
@@ -85,8 +87,12 @@ impl Starter<'_> {
         kafka::check_path(self.directory)?;
         let java = self.tools.java()?;
         let jars = kafka::jars(self.tools).await?;
-        kafka::create(self.directory, java, &jars).await?;
-        let plan = |port| kafka::launch(self.directory, java, &jars, port, port::free()?);
+        kafka::create(self.directory, java, &jars, self.secure).await?;
+        let inner_count = if self.secure.is_some() { 2 } else { 1 };
+        let plan = |port| {
+            let inner = std::iter::repeat_with(port::free).take(inner_count);
+            kafka::launch(self.directory, java, &jars, port, inner.collect::<Result<_, _>>()?)
+        };
         self.serve(Part::Kafka, plan).await
     }
 

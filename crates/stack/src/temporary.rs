@@ -20,6 +20,14 @@ const PREFIX: &str = "posthaste-stack-";
 /// # Errors
 /// As [`Stack::start`].
 pub async fn temporary() -> Result<Stack, Error> {
+    temporary_with(|options| options).await
+}
+
+/// The same, with the options changed by `change`; their directory is the new one.
+///
+/// # Errors
+/// As [`Stack::start`].
+pub async fn temporary_with(change: impl FnOnce(StackOptions) -> StackOptions) -> Result<Stack, Error> {
     let parent = env::temp_dir();
     remove_abandoned(&parent, OrdinaryUser::to_run_as()?).await;
     let directory = tempfile::Builder::new()
@@ -30,7 +38,7 @@ pub async fn temporary() -> Result<Stack, Error> {
         .map_err(Error::io("cannot create a directory in", &parent))?
         .keep();
     // Where this fails the directory stays, with its logs, until the next temporary stack.
-    Stack::start_with(StackOptions::new(directory), true).await
+    Stack::start_with(change(StackOptions::new(directory)), true).await
 }
 
 async fn remove_abandoned(parent: &Path, user: Option<OrdinaryUser>) {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use posthaste_runtime::{Clock as _, Stopper, SystemClock, ids};
 use posthaste_schema::{SCHEMAS, SchemaId, TASK_EVENT, TASK_REQUESTED, TaskEvent};
 use posthaste_store::{
-    Claim, Claimed, Completed, Completion, GroupOptions, NewTask, Store, StoreOptions, Submitted, Submitter,
+    Claim, Claimed, Completed, Completion, GroupOptions, Idempotency, NewTask, Store, StoreOptions, Submitted, Submitter,
     WorkerWrites, migrate,
 };
 use posthaste_types::{EventKind, Task, TaskState, topics};
@@ -22,9 +22,11 @@ async fn main() {
     let mut args = std::env::args().skip(1);
     let url = args.next().expect("the first argument is the database's URL");
     let mut number = |default: usize| args.next().map_or(default, |text| text.parse().unwrap());
-    let (callers, tasks, lanes) = (number(64), number(200_000), number(2));
+    let (callers, tasks, lanes) = (number(64), number(200_000), number(1));
+    let keyed = args.next().is_some();
     let store = Store::new(&StoreOptions {
         url,
+        ca: None,
         pool_size: 2,
         application_name: "grouped_writes".into(),
     })
@@ -60,7 +62,11 @@ async fn main() {
             let new = NewTask {
                 task,
                 event_id: ids::event_id(),
-                idempotency: None,
+                idempotency: keyed.then(|| Idempotency {
+                    key: ids::claim_token().uuid().to_string(),
+                    fingerprint: [7; 32],
+                    answer: None,
+                }),
             };
             assert_eq!(submitter.submit(new).await.unwrap(), Submitted::Stored);
         }

@@ -43,11 +43,6 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// Rows and bytes of an item.
     fn size(item: &Self::Item) -> Size;
 
-    /// Whether it may not share its transaction.
-    fn travels_alone(_item: &Self::Item) -> bool {
-        false
-    }
-
     /// Prepares what `write` needs.
     fn prepare(client: &Client) -> impl Future<Output = Result<Self::Statements, Error>> + Send;
 
@@ -136,7 +131,7 @@ impl<W: Write> Group<W> {
         });
         let lanes = TaskTracker::new();
         for _ in 0..options.lanes.max(1) {
-            lanes.spawn(Lane::new(Arc::clone(&shared), store.config()).run());
+            lanes.spawn(Lane::new(Arc::clone(&shared), store.server()).run());
         }
         lanes.close();
         Self { shared, lanes }
@@ -235,17 +230,12 @@ impl<W: Write> Shared<W> {
         let mut sum = Size { rows: 0, bytes: 0 };
         let mut count = 0;
         for waiting in &queue.waiting {
-            let alone = W::travels_alone(&waiting.item);
             sum.rows += waiting.size.rows;
             sum.bytes += waiting.size.bytes;
-            let too_much = alone || sum.rows > GROUP_ROW_COUNT_MAX || sum.bytes > GROUP_BYTES_MAX;
-            if count > 0 && too_much {
+            if count > 0 && (sum.rows > GROUP_ROW_COUNT_MAX || sum.bytes > GROUP_BYTES_MAX) {
                 break;
             }
             count += 1;
-            if alone {
-                break;
-            }
         }
         if count > 0 {
             let batch = queue.waiting.drain(..count).collect();

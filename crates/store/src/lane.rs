@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Histogram};
 use posthaste_runtime::{Backoff, chain, metric};
 use posthaste_types::limits::{GROUP_STATEMENT_MS_MAX, GROUP_WRITE_MS_MAX};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
 use crate::group::{Next, Shared, Waiting, Write};
+use crate::server::Server;
 use crate::{Error, ErrorKind};
 
 /// Plans of grouped statements must not depend on statistics: a fresh partition has none, and the plan of its first
@@ -23,7 +24,7 @@ const REMIND_AFTER: Duration = Duration::from_secs(30);
 
 pub(crate) struct Lane<W: Write> {
     shared: Arc<Shared<W>>,
-    config: Config,
+    server: Server,
     open: Option<Open<W>>,
     backoff: Backoff,
     reminded: Option<Instant>,
@@ -44,14 +45,14 @@ struct Batch<W: Write> {
 }
 
 impl<W: Write> Lane<W> {
-    pub(crate) fn new(shared: Arc<Shared<W>>, config: &Config) -> Self {
-        let mut config = config.clone();
-        let inherited = config.get_options().unwrap_or_default();
+    pub(crate) fn new(shared: Arc<Shared<W>>, server: &Server) -> Self {
+        let mut server = server.clone();
+        let inherited = server.config.get_options().unwrap_or_default();
         let options = format!("{inherited} {PLANNER} -c statement_timeout={GROUP_STATEMENT_MS_MAX}ms");
-        config.options(options);
+        server.config.options(options);
         Self {
             shared,
-            config,
+            server,
             open: None,
             backoff: Backoff::dependency(),
             reminded: None,
@@ -149,11 +150,7 @@ impl<W: Write> Lane<W> {
     }
 
     async fn connect(&self) -> Result<Open<W>, Error> {
-        let (client, connection) = self
-            .config
-            .connect(NoTls)
-            .await
-            .map_err(Error::database("connect"))?;
+        let (client, connection) = self.server.connect().await?;
         tokio::spawn(async move {
             // The statement that was under way reports the error too.
             if let Err(error) = connection.await {

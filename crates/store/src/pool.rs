@@ -1,12 +1,14 @@
 //! The pool of connections for reads and rare writes. The grouped writes hold connections of their own.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use posthaste_types::limits::STORE_WAIT_MS_MAX;
-use tokio_postgres::NoTls;
 
+use crate::server::Server;
 use crate::{Error, Schemas};
 
 /// Silence of the server after which it is probed, and between two probes.
@@ -15,21 +17,35 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_COUNT: u32 = 4;
 
 /// How to reach the database.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreOptions {
-    /// A libpq URL or key-value string. May hold a password: never log it.
+    /// A libpq URL or key-value string, with libpq's `sslmode` and `sslrootcert`. May hold a password: never log it.
     pub url: String,
+    /// PEM file of the authorities that may have signed the server's certificate. With it and no `sslmode` in the URL
+    /// the certificate and its name are checked (`verify-full`). `None`: `sslrootcert`, or else the public authorities.
+    pub ca: Option<PathBuf>,
     /// Connections of the pool, 1 or more.
     pub pool_size: usize,
     /// `application_name` of every connection, for `pg_stat_activity`.
     pub application_name: String,
 }
 
+impl fmt::Debug for StoreOptions {
+    /// Leaves out the URL: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("ca", &self.ca)
+            .field("pool_size", &self.pool_size)
+            .field("application_name", &self.application_name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A cheap handle on the record. Making one opens no connection, so a process starts while the database is away.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
-    config: Arc<tokio_postgres::Config>,
+    server: Arc<Server>,
     schemas: Schemas,
 }
 
@@ -37,12 +53,10 @@ impl Store {
     /// Checks the options and makes the pool.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the URL cannot be understood.
+    /// [`Error::Setup`] when the URL cannot be understood or the authority's certificate cannot be read.
     pub fn new(options: &StoreOptions) -> Result<Self, Error> {
-        let mut config: tokio_postgres::Config = options
-            .url
-            .parse()
-            .map_err(|_| Error::Setup("the database URL is not a libpq connection string".to_owned()))?;
+        let mut server = Server::new(&options.url, options.ca.as_deref())?;
+        let config = &mut server.config;
         config.application_name(&options.application_name);
         config.connect_timeout(Duration::from_millis(STORE_WAIT_MS_MAX));
         // A server that vanished without a word must not hold a caller for the hours that the system would wait.
@@ -52,8 +66,8 @@ impl Store {
         config.tcp_user_timeout(KEEPALIVE_AFTER * KEEPALIVE_COUNT);
         config.options("-c synchronous_commit=on -c statement_timeout=30s -c lock_timeout=10s");
         let manager = Manager::from_config(
-            config.clone(),
-            NoTls,
+            server.config.clone(),
+            server.tls.clone(),
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
@@ -70,7 +84,7 @@ impl Store {
         Ok(Self {
             schemas: Schemas::new(pool.clone()),
             pool,
-            config: Arc::new(config),
+            server: Arc::new(server),
         })
     }
 
@@ -85,7 +99,7 @@ impl Store {
     }
 
     /// How to open a connection of one's own (group commit, replication).
-    pub fn config(&self) -> &tokio_postgres::Config {
-        &self.config
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 }

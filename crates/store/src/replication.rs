@@ -1,10 +1,10 @@
 //! What the connector needs from the database beside its stream: the publication, the slot and their state.
 
-use tokio_postgres::NoTls;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
+use crate::tls::TlsSettings;
 use crate::{Error, Store, query};
 
 const WAL_LEVEL: &str = "-- replication_wal_level
@@ -125,6 +125,10 @@ pub struct ServerAddress {
     pub password: String,
     /// The database.
     pub database: String,
+    /// How the connection is protected.
+    pub tls: TlsSettings,
+    /// Whether the URL insists on channel binding.
+    pub must_bind_channel: bool,
 }
 
 impl Store {
@@ -133,7 +137,8 @@ impl Store {
     /// # Errors
     /// [`Error::Setup`]: the URL names no host or no role.
     pub fn server_address(&self) -> Result<ServerAddress, Error> {
-        let config = self.config();
+        let server = self.server();
+        let config = &server.config;
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(name)) => name.clone(),
             Some(Host::Unix(directory)) => directory.to_string_lossy().into_owned(),
@@ -151,6 +156,8 @@ impl Store {
                 .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
                 .unwrap_or_default(),
             database: config.get_dbname().unwrap_or(user).to_owned(),
+            tls: server.tls_settings.clone(),
+            must_bind_channel: server.must_bind_channel(),
         })
     }
 
@@ -180,8 +187,7 @@ impl Store {
     /// The slot gets its name only when the repeated events are behind it in the log: whoever finds it finds them too. The
     /// lock and the temporary slot end with the connection, however this ends.
     async fn make_slot(&self, names: &ReplicationNames) -> Result<(), Error> {
-        let connected = self.config().connect(NoTls).await;
-        let (client, connection) = connected.map_err(Error::database("connect"))?;
+        let (client, connection) = self.server().connect().await?;
         tokio::spawn(connection);
         // What the outbox holds may be hours of events.
         let patience = "set statement_timeout = 0; set lock_timeout = 0";

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use posthaste_broker::{KafkaOptions, Registry};
+use posthaste_broker::{KafkaOptions, Registry, RegistryOptions};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_store::{Store, StoreOptions};
 use posthaste_worker::{Attempt, Handler, HandlerError, Handlers, JsonText, Options, Parts, Service};
@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
     let store = Store::new(&StoreOptions {
         url: variable("POSTHASTE_DATABASE_URL")?,
+        ca: None,
         pool_size: 4,
         application_name: "own-worker".to_owned(),
     })?;
@@ -55,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let parts = Parts {
         store,
         kafka,
-        registry: Registry::new(&variable("POSTHASTE_REGISTRY")?)?,
+        registry: Registry::new(&RegistryOptions::at(variable("POSTHASTE_REGISTRY")?))?,
         clock: SystemClock::shared(),
         handlers: Handlers::new().with("greeting", Greeting),
     };

@@ -1,6 +1,6 @@
 //! The registry.
 
-use posthaste_broker::{ErrorKind, Registry};
+use posthaste_broker::{ErrorKind, Registry, RegistryOptions};
 
 use crate::{name, with_broker};
 
@@ -11,7 +11,7 @@ fn schema(field: &str) -> String {
 #[test]
 fn a_schema_keeps_its_id_and_an_incompatible_one_is_refused() {
     with_broker(|broker| async move {
-        let registry = Registry::new(&broker.registry_url).unwrap();
+        let registry = Registry::new(&RegistryOptions::at(&broker.registry_url)).unwrap();
         registry.ping().await.unwrap();
         let subject = name("subject");
         let id = registry.register(&subject, &schema("")).await.unwrap();
@@ -43,7 +43,7 @@ fn a_registry_that_is_away_can_be_tried_again() {
             .local_addr()
             .unwrap()
             .port();
-        let registry = Registry::new(&format!("http://127.0.0.1:{port}")).unwrap();
+        let registry = Registry::new(&RegistryOptions::at(format!("http://127.0.0.1:{port}"))).unwrap();
         assert_eq!(registry.ping().await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(
             registry.register("s", "\"string\"").await.unwrap_err().kind(),

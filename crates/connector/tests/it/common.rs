@@ -112,6 +112,7 @@ impl Outbox {
     pub(crate) fn store(&self) -> Store {
         let options = StoreOptions {
             url: self.database_url.clone(),
+            ca: None,
             pool_size: 2,
             application_name: "test".to_owned(),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{SubsecRound as _, Utc};
-use posthaste_broker::{Admin, KafkaOptions, OutRecord, Producer, Registry, TopicSpec, partition_of};
+use posthaste_broker::{Admin, KafkaOptions, OutRecord, Producer, Registry, RegistryOptions, TopicSpec, partition_of};
 use posthaste_delivery::{Deps, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock, ids};
 use posthaste_schema::{SchemaId, TASK_EVENT, TaskEvent};
@@ -73,7 +73,7 @@ impl World {
             config,
         };
         Admin::new(&kafka).unwrap().ensure_topic(&spec).await.unwrap();
-        let registry = Registry::new(stack.registry_url()).unwrap();
+        let registry = Registry::new(&RegistryOptions::at(stack.registry_url())).unwrap();
         let id = registry
             .register(&topics::value_subject(topics::RESULTS), TASK_EVENT.avsc)
             .await
@@ -152,7 +152,7 @@ impl Place<'_> {
         let deps = Deps {
             store: store(&self.url),
             kafka: self.world.kafka.clone(),
-            registry: Registry::new(self.world.stack.registry_url()).unwrap(),
+            registry: Registry::new(&RegistryOptions::at(self.world.stack.registry_url())).unwrap(),
             clock: SystemClock::shared(),
         };
         let service = Service::start(
@@ -229,6 +229,7 @@ async fn connect(url: &str) -> Client {
 fn store(url: &str) -> Store {
     let options = StoreOptions {
         url: url.to_owned(),
+        ca: None,
         pool_size: 4,
         application_name: "test".to_owned(),
     };

@@ -82,6 +82,7 @@ impl World {
     async fn over(url: &str, own_stack: Option<Stack>) -> Self {
         let store = Store::new(&StoreOptions {
             url: url.to_owned(),
+            ca: None,
             pool_size: 4,
             application_name: "ingest-test".to_owned(),
         })

@@ -7,7 +7,7 @@ use posthaste_runtime::{Clock as _, Stopper, SystemClock, ids};
 use posthaste_schema::{SchemaId, TASK_EVENT, TASK_REQUESTED, TaskEvent, WriterSchemas};
 use posthaste_stack::{Stack, StackOptions};
 use posthaste_store::{
-    Claim, Claimed, Completed, Completion, GroupOptions, NewTask, Store, StoreOptions, Submitted, Submitter,
+    Claim, Claimed, Completed, Completion, GroupOptions, Idempotency, NewTask, Store, StoreOptions, Submitted, Submitter,
     WorkerWrites, migrate,
 };
 use posthaste_types::{ClaimToken, EventKind, Task, TaskError, TaskState, topics};
@@ -29,6 +29,7 @@ pub(crate) struct World {
     pub(crate) writes: WorkerWrites,
     pub(crate) stopper: Stopper,
     pub(crate) database: Client,
+    name: String,
 }
 
 /// Runs a test on the shared runtime with a store on an empty database of its own.
@@ -41,14 +42,20 @@ pub(crate) fn with_store<F: Future<Output = ()>>(name: &str, test: impl FnOnce(S
             .batch_execute(&format!("create database {name}"))
             .await
             .unwrap();
-        let url = format!("{}/{name}", url.rsplit_once('/').unwrap().0);
-        let options = StoreOptions {
-            url: url.clone(),
-            pool_size: 8,
-            application_name: "posthaste".to_owned(),
-        };
-        test(Store::new(&options).unwrap(), connect(&url).await).await;
+        let options = options(name, "posthaste");
+        test(Store::new(&options).unwrap(), connect(&options.url).await).await;
     });
+}
+
+/// How to reach a database of the shared Postgres.
+fn options(database: &str, application_name: &str) -> StoreOptions {
+    let url = STACK.get().expect("a test has started it").database_tcp_url();
+    StoreOptions {
+        url: format!("{}/{database}", url.rsplit_once('/').unwrap().0),
+        ca: None,
+        pool_size: 8,
+        application_name: application_name.to_owned(),
+    }
 }
 
 /// The same, migrated and with writers.
@@ -72,6 +79,7 @@ pub(crate) fn with_world<F: Future<Output = ()>>(name: &str, test: impl FnOnce(W
             store,
             stopper,
             database,
+            name: name.to_owned(),
         })
         .await;
     });
@@ -94,6 +102,11 @@ async fn connect(url: &str) -> Client {
 }
 
 impl World {
+    /// How another process reaches the same database.
+    pub(crate) fn options(&self, application_name: &str) -> StoreOptions {
+        options(&self.name, application_name)
+    }
+
     pub(crate) async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
         self.database.query(sql, params).await.unwrap()
     }
@@ -167,6 +180,22 @@ impl World {
         rows.iter()
             .map(|row| (row.get(0), row.get(1), row.get(2)))
             .collect()
+    }
+}
+
+/// A submission of `task` under a key; `request` tells requests apart.
+pub(crate) fn keyed(task: &Task, key: &str, request: u8) -> NewTask {
+    NewTask {
+        idempotency: Some(idempotency(key, request)),
+        ..new(task)
+    }
+}
+
+pub(crate) fn idempotency(key: &str, request: u8) -> Idempotency {
+    Idempotency {
+        key: key.to_owned(),
+        fingerprint: [request; 32],
+        answer: None,
     }
 }
 

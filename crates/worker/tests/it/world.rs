@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthaste_broker::{
-    Admin, KafkaOptions, OutRecord, Producer, Record, Registry, StartAt, Tail, TopicSpec,
+    Admin, KafkaOptions, OutRecord, Producer, Record, Registry, RegistryOptions, StartAt, Tail, TopicSpec,
 };
 use posthaste_runtime::{Clock as _, Stopper, SystemClock, ids};
 use posthaste_schema::{SchemaId, SchemaText, TASK_EVENT, TASK_REQUESTED, TaskRequested};
@@ -87,12 +87,13 @@ impl World {
         let url = database(stack, &queue).await;
         let options = StoreOptions {
             url: url.clone(),
+            ca: None,
             pool_size: 4,
             application_name: "test".to_owned(),
         };
         let store = Store::new(&options).unwrap();
         migrate(&store).await.unwrap();
-        let registry = Registry::new(stack.registry_url()).unwrap();
+        let registry = Registry::new(&RegistryOptions::at(stack.registry_url())).unwrap();
         let kafka = KafkaOptions {
             bootstrap: stack.kafka_bootstrap().to_owned(),
             ..KafkaOptions::default()
