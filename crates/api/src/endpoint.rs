@@ -55,45 +55,53 @@ pub struct NewEndpoint {
 
 /// Body of `PATCH /v1/endpoints/{id}`: what is absent stays; null puts back the default where there is one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct EndpointPatch {
     /// Where events are posted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::EndpointUrl>)]
     pub url: Option<String>,
     /// Kinds of event; empty means the final ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::EventKinds>)]
     pub events: Option<Vec<EventKind>>,
     /// Only these channels; empty means all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::Channels>)]
     pub channels: Option<Vec<String>>,
     /// Only these task types; empty means all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::TaskTypes>)]
     pub types: Option<Vec<String>>,
     /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::Description>)]
     pub description: Option<String>,
     /// Sent with each request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::Headers>)]
     pub headers: Option<BTreeMap<String, String>>,
     /// Requests a second; null takes the limit away.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::RatePerS>)]
     pub rate_per_s: Option<Option<f64>>,
     /// Requests at once; null puts back the default.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::MaxInFlight>)]
     pub max_in_flight: Option<Option<u32>>,
     /// One at a time, in order.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered: Option<bool>,
     /// How requests are signed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::Signing>)]
     pub signing: Option<String>,
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod endpoint;
+mod errors;
 mod event;
 mod keys;
 mod openapi;
@@ -11,6 +12,7 @@ mod task;
 pub use endpoint::{
     Attempt, AttemptPage, Endpoint, EndpointPage, EndpointPatch, EndpointSecret, NewEndpoint,
 };
+pub use errors::errors_markdown;
 pub use event::{EventData, EventEnvelope};
 pub use keys::{AuditEntry, AuditPage, Key, KeyPage, NewKey, NewStreamToken, RotateKey, StreamToken};
 pub use openapi::{openapi, openapi_json};

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use crate::openapi::shapes;
 use crate::{Links, Problem};
 
-/// Body of `POST /v1/tasks`. Unknown fields are refused. Values are checked by ingest, not here.
+/// Body of `POST /v1/tasks`.
+// Values are checked by ingest, not here.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitRequest {
@@ -85,7 +86,8 @@ pub struct Accepted {
     pub links: Links,
 }
 
-/// Body of `POST /v1/tasks/batch`. The tasks stay raw so that one malformed task fails alone.
+/// Body of `POST /v1/tasks/batch`.
+// The tasks stay raw so that one malformed task fails alone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {

@@ -50,7 +50,7 @@ impl Operation {
             method,
             builder,
             is_limited: false,
-            codes: vec![ErrorCode::Internal],
+            codes: vec![ErrorCode::UriTooLong, ErrorCode::Internal],
         };
         operation.path_parameters()
     }
@@ -113,7 +113,7 @@ impl Operation {
         for parameter in parameters {
             self.builder = self.builder.parameter(parameter);
         }
-        self.refuses([ErrorCode::InvalidParameter, ErrorCode::UriTooLong])
+        self.refuses([ErrorCode::InvalidParameter])
     }
 
     /// A JSON body.
