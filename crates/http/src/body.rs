@@ -9,10 +9,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use posthaste_api::Problem;
 use posthaste_types::ErrorCode;
-use posthaste_types::limits::{BODY_DISCARD_BYTES_MAX, BODY_READ_S_MAX};
+use posthaste_types::limits::{BODY_BYTES_PER_S_MIN, BODY_DISCARD_BYTES_MAX, BODY_GRACE_S, BODY_READ_S_MAX};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 use warp::{Filter, Rejection};
 
+use crate::caller::Caller;
 use crate::pointer;
 use crate::reject::refuse;
 
@@ -48,15 +50,21 @@ struct Head {
     expects: bool,
 }
 
-/// A JSON body as bytes: 415 when it is not declared as JSON, 413 past `bytes_max`, 408 when it does not come in time.
+/// A JSON body as bytes: 415 when it is not declared as JSON, 413 past `bytes_max` or what the caller's tenant may send,
+/// 408 when it does not come in time.
 pub fn body(
     bytes_max: usize,
 ) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Copy + Send + Sync + 'static {
     head()
+        .and(warp::ext::optional::<Caller>())
         .and(warp::body::stream())
-        .and_then(
-            move |head: Head, stream| async move { read(head, stream, bytes_max).await.map_err(refuse) },
-        )
+        .and_then(move |head: Head, caller: Option<Caller>, stream| async move {
+            let of_tenant = caller.and_then(|caller| caller.quota().limits().body_bytes);
+            let bytes_max = of_tenant
+                .and_then(|bytes| usize::try_from(bytes).ok())
+                .map_or(bytes_max, |of_tenant| bytes_max.min(of_tenant));
+            read(head, stream, bytes_max).await.map_err(refuse)
+        })
 }
 
 /// A JSON body as `T`: [`body`]'s refusals, and 400 with a JSON Pointer when it does not fit.
@@ -108,7 +116,12 @@ async fn collect<B: Buf>(
 ) -> Result<Option<Bytes>, Problem> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(piece) = stream.next().await {
+    let began = Instant::now();
+    loop {
+        let due = began + grace(first.len().max(all.len()));
+        let Some(piece) = timeout_at(due, stream.next()).await.map_err(|_| too_slow())? else {
+            break;
+        };
         let mut piece = piece.map_err(|_| Problem::new(ErrorCode::InvalidRequest, "the body broke off"))?;
         let length = piece.remaining();
         if first.len().max(all.len()) + length > bytes_max {
@@ -132,8 +145,12 @@ async fn collect<B: Buf>(
     Ok(Some(if all.is_empty() { first } else { all.freeze() }))
 }
 
-/// Reads on, into nothing and up to a bound, before a refusal is answered: closing a socket that holds unread bytes
-/// resets it, and the caller, still sending, would never see the answer (RFC 9112, section 9.6).
+/// When a body must have gone on of which `count` bytes have come.
+fn grace(count: usize) -> Duration {
+    Duration::from_secs(BODY_GRACE_S) + Duration::from_millis(1000 * count as u64 / BODY_BYTES_PER_S_MIN)
+}
+
+/// Reads on, into nothing and up to a bound, before a refusal is answered, for the reason that `discard.rs` has.
 async fn refuse_unread<B: Buf>(
     head: Head,
     mut stream: impl Stream<Item = Result<B, warp::Error>> + Unpin,
@@ -175,6 +192,12 @@ fn too_late() -> Problem {
         ErrorCode::RequestTimeout,
         format!("the body must come within {BODY_READ_S_MAX} s"),
     )
+}
+
+fn too_slow() -> Problem {
+    let detail =
+        format!("after {BODY_GRACE_S} s the body must come at {BODY_BYTES_PER_S_MIN} bytes/s or more");
+    Problem::new(ErrorCode::RequestTimeout, detail)
 }
 
 /// `T` from a JSON object, which every body of the contract is.

@@ -1,16 +1,15 @@
-//! The front door: what is decided about a request before any route sees it. It knows no store; who holds a key is told
-//! by an [`Authenticator`].
+//! How a listener receives requests: who may come in, from which pages, and what is written down. It knows no store; who
+//! holds a key is told by an [`Authenticator`].
 
 use std::sync::Arc;
 
 use posthaste_api::Problem;
-use warp::http::HeaderMap;
-use warp::http::header::AUTHORIZATION;
 
-use crate::caller::{Caller, unauthenticated};
+use crate::caller::Caller;
+use crate::cors::Cors;
 
 /// What a request says of who sends it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Credentials<'request> {
     /// Nothing.
     None,
@@ -30,41 +29,46 @@ pub trait Authenticator: Send + Sync + 'static {
 }
 
 /// Lets everybody in as the default tenant: for loopback alone.
-#[derive(Default)]
-struct OpenDoor(Option<Caller>);
+struct OpenDoor(Caller);
 
 impl Authenticator for OpenDoor {
     fn authenticate(&self, _credentials: Credentials<'_>) -> Result<Caller, Problem> {
-        Ok(self.0.clone().expect("made with a caller"))
+        Ok(self.0.clone())
     }
 }
 
 /// How a listener receives requests.
 #[derive(Clone)]
 pub struct Front {
-    /// Who may come in.
-    pub authenticator: Arc<dyn Authenticator>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) cors: Cors,
+    pub(crate) access_log: bool,
 }
 
 impl Front {
-    /// A door that asks nobody for a key.
-    pub fn open() -> Self {
+    /// A door that `authenticator` keeps; for no other web page's scripts, without an access log.
+    pub fn new(authenticator: Arc<dyn Authenticator>) -> Self {
         Self {
-            authenticator: Arc::new(OpenDoor(Some(Caller::open()))),
+            authenticator,
+            cors: Cors::default(),
+            access_log: false,
         }
     }
-}
 
-/// The credentials of a request, or 401 when the header cannot be read.
-pub(crate) fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, Problem> {
-    let Some(value) = headers.get(AUTHORIZATION) else {
-        return Ok(Credentials::None);
-    };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, key)| Credentials::Bearer(key.trim()))
-        .ok_or_else(|| unauthenticated("`Authorization` must be `Bearer phk_…`"))
+    /// A door that asks nobody for a key.
+    pub fn open() -> Self {
+        Self::new(Arc::new(OpenDoor(Caller::open())))
+    }
+
+    /// Lets scripts of these origins' pages call.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Self { cors, ..self }
+    }
+
+    /// Whether each request gets a line at the level info, under the target `posthaste::access`.
+    #[must_use]
+    pub fn with_access_log(self, access_log: bool) -> Self {
+        Self { access_log, ..self }
+    }
 }

@@ -4,24 +4,46 @@
     reason = "a problem is at the lint's bound, and moves only when a request is refused"
 )]
 
+mod access_log;
+mod answer;
 mod body;
 mod caller;
 mod connection;
+mod cors;
+mod credentials;
+mod discard;
+mod door;
+mod dress;
+mod flow;
 mod front;
 mod listener;
 mod operating;
+mod options;
+mod paced;
+mod pages;
+mod places;
+mod plain;
 mod pointer;
 mod query;
 mod quota;
+mod rate;
 mod reject;
+mod request_id;
 mod response;
+mod strange;
+mod tls;
 
 pub use body::{body, json_body, parse_json};
 pub use caller::{Actor, Caller, StreamGrant, caller, stream_caller, unauthenticated};
+pub use cors::{Cors, InvalidOrigin};
 pub use front::{Authenticator, Credentials, Front};
 pub use listener::{BindError, Listener, bind};
 pub use operating::{Check, Readiness, bounded_check, operating};
+pub use options::ServeOptions;
+pub use pages::pages;
 pub use query::{Query, query};
 pub use quota::{Quota, StreamPlace};
 pub use reject::{Refused, delete, finish, get, patch, post, refuse};
+pub use request_id::{PeerAddress, RequestId};
 pub use response::{HttpResponse, Routes, either, empty, json, problem, reply, stream};
+pub use tls::{Tls, TlsError};

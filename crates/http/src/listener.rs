@@ -4,15 +4,17 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste_runtime::{Backoff, Stopper, chain};
-use posthaste_types::limits::{CONNECTION_COUNT_MAX, LISTEN_BACKLOG, SHUTDOWN_DRAIN_MS_MAX};
+use posthaste_runtime::{Backoff, Stopper, chain, metric};
+use posthaste_types::limits::{LISTEN_BACKLOG, SHUTDOWN_DRAIN_MS_MAX};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Server;
 use crate::front::Front;
+use crate::options::ServeOptions;
+use crate::places::{Full, Places};
+use crate::request_id::PeerAddress;
 use crate::response::Routes;
 
 /// An address cannot be listened on.
@@ -28,6 +30,7 @@ pub struct BindError {
 pub struct Listener {
     socket: StdListener,
     address: SocketAddr,
+    options: ServeOptions,
 }
 
 /// Listens on `address`; port 0 takes a free one. tokio's runtime is not needed yet.
@@ -38,7 +41,11 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     let error = |source| BindError { address, source };
     let socket = open(address).map_err(error)?;
     let address = socket.local_addr().map_err(error)?;
-    Ok(Listener { socket, address })
+    Ok(Listener {
+        socket,
+        address,
+        options: ServeOptions::default(),
+    })
 }
 
 fn open(address: SocketAddr) -> std::io::Result<StdListener> {
@@ -57,6 +64,12 @@ impl Listener {
         self.address
     }
 
+    /// Serves with other limits than the default ones, or with TLS.
+    #[must_use]
+    pub fn with_options(self, options: ServeOptions) -> Self {
+        Self { options, ..self }
+    }
+
     /// Serves `routes` (wrapped by [`crate::finish`]) until `stopper` stops, then closes the socket, lets requests in
     /// flight end, and returns. Streams must end by themselves on the same stop. What has not ended after
     /// [`SHUTDOWN_DRAIN_MS_MAX`] is cut.
@@ -65,43 +78,66 @@ impl Listener {
     /// Only when the socket cannot be handed to the runtime.
     pub async fn serve(self, routes: Routes, front: Front, stopper: Stopper) -> std::io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
-        let server = Arc::new(Server::new(routes, front, stopper.clone()));
+        let options = self.options;
+        if let Some(tls) = options.tls.clone() {
+            tokio::spawn(tls.follow(stopper.child()));
+        }
+        let places = Arc::new(Places::new(
+            options.connections_max,
+            options.connections_per_address_max,
+        ));
+        let server = Arc::new(Server::new(routes, front, options.tls, stopper.clone()));
         let connections = TaskTracker::new();
-        let slots = Arc::new(Semaphore::new(CONNECTION_COUNT_MAX));
-        while let Some((stream, slot)) = stopper.unless_stopped(accept(&listener, &slots)).await {
-            let server = Arc::clone(&server);
-            connections.spawn(async move {
-                server.serve(stream).await;
-                drop(slot);
-            });
+        while let Some((stream, peer)) = stopper.unless_stopped(accept(&listener)).await {
+            match places.take(peer.ip()) {
+                Ok(place) => {
+                    let server = Arc::clone(&server);
+                    let peer = PeerAddress(peer.ip().to_canonical());
+                    connections.spawn(async move { server.serve(stream, peer, place).await });
+                }
+                Err(full) => refuse(full, peer),
+            }
         }
         drop(listener);
-        connections.close();
-        if tokio::time::timeout(Duration::from_millis(SHUTDOWN_DRAIN_MS_MAX), connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                http.connections = connections.len(),
-                "connections are cut: they did not end in time"
-            );
-            server.cut();
-            connections.wait().await;
-        }
+        drain(&server, &connections).await;
         Ok(())
     }
 }
 
-/// The next connection, once there is a slot for it; others wait in the backlog.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
+/// Waits for the connections to end, and cuts those that do not in time.
+async fn drain(server: &Server, connections: &TaskTracker) {
+    connections.close();
+    if tokio::time::timeout(Duration::from_millis(SHUTDOWN_DRAIN_MS_MAX), connections.wait())
         .await
-        .expect("the semaphore is never closed");
+        .is_err()
+    {
+        tracing::warn!(
+            http.connections = connections.len(),
+            "connections are cut: they did not end in time"
+        );
+        server.cut();
+        connections.wait().await;
+    }
+}
+
+/// Counts a connection that is closed as it came. One left waiting would wait behind slow ones for an unknown time; a
+/// closed one can be tried elsewhere.
+fn refuse(full: Full, peer: SocketAddr) {
+    let bound = match full {
+        Full::Total => "total",
+        Full::Address => "address",
+    };
+    metrics::counter!(metric::HTTP_CONNECTIONS_REFUSED, "bound" => bound).increment(1);
+    // Whoever floods us must not flood the log.
+    tracing::debug!(bound, http.peer = %peer, "a connection was refused: there are too many");
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok(accepted) => return accepted,
             // The peer went away while it waited in the backlog.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {

@@ -27,8 +27,8 @@ pub fn either(first: Routes, second: Routes) -> Routes {
     first.or(second).unify().boxed()
 }
 
-/// What a caller is told to wait before another try, seconds.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+/// What a caller is told to wait before another try when nothing better is known, seconds.
+const RETRY_AFTER_S: u64 = 1;
 
 fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
     let mut response = HttpResponse::new(body.into().into());
@@ -64,7 +64,7 @@ pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> HttpRespons
 }
 
 /// A body of any type, already encoded.
-pub(crate) fn text(status: StatusCode, content_type: &'static str, body: String) -> HttpResponse {
+pub(crate) fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
     with_body(status, content_type, body)
 }
 
@@ -94,11 +94,12 @@ pub fn problem(problem: &Problem) -> HttpResponse {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(problem).expect("texts and a number are always JSON");
     let mut response = with_body(status, "application/problem+json", body);
-    if matches!(
+    let passes = matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
-        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+    );
+    if let Some(retry_after_s) = problem.retry_after_s.or(passes.then_some(RETRY_AFTER_S)) {
+        response.headers_mut().insert(RETRY_AFTER, retry_after_s.into());
     }
     response
 }

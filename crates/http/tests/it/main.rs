@@ -4,4 +4,5 @@ mod bodies;
 #[cfg(test)]
 mod client;
 mod operating;
+mod pages;
 mod serving;

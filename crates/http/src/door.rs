@@ -1,0 +1,153 @@
+//! The way of every request through the door: what is decided before a route sees it, and what every answer carries.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use metrics::{Counter, Histogram};
+use posthaste_runtime::metric;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+use warp::http::header::{AUTHORIZATION, ORIGIN};
+use warp::http::{Request, Response, StatusCode, Version};
+
+use crate::access_log::Entry;
+use crate::answer::Answer;
+use crate::caller::Caller;
+use crate::credentials::{credentials, take_token};
+use crate::discard::discard;
+use crate::dress::{Dress, dress};
+use crate::front::Front;
+use crate::paced::Busy;
+use crate::request_id::{PeerAddress, REQUEST_ID, RequestIds};
+use crate::response::{HttpResponse, Routes, problem};
+use crate::strange;
+
+/// What all requests of a listener pass.
+pub(crate) struct Door {
+    routes: Routes,
+    front: Front,
+    ids: RequestIds,
+    measures: Measures,
+}
+
+struct Measures {
+    /// By the first digit of the status.
+    classes: [Counter; 5],
+    seconds: Histogram,
+}
+
+impl Measures {
+    fn new() -> Self {
+        Self {
+            classes: ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                .map(|class| metrics::counter!(metric::HTTP_REQUESTS, "class" => class)),
+            seconds: metrics::histogram!(metric::HTTP_SECONDS),
+        }
+    }
+
+    fn record(&self, status: StatusCode, began: Instant) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5);
+        self.classes[class - 1].increment(1);
+        self.seconds.record(began.elapsed());
+    }
+}
+
+/// Whether a path is of the contract: such requests are counted and need a key. Others, such as `/healthz`, need none.
+fn is_guarded(path: &str) -> bool {
+    path.strip_prefix("/v1")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Door {
+    pub(crate) fn new(routes: Routes, front: Front) -> Self {
+        Self {
+            routes,
+            front,
+            ids: RequestIds::new(),
+            measures: Measures::new(),
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn pass(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: PeerAddress,
+        busy: Busy,
+    ) -> Response<Answer> {
+        let began = Instant::now();
+        if request.version() == Version::HTTP_2 {
+            busy.pace().set_free();
+        }
+        let request_id = self.ids.of(request.headers());
+        let mut entry =
+            (self.front.access_log).then(|| Box::new(Entry::new(&request, request_id.clone(), peer, began)));
+        let mut wear = Dress {
+            is_guarded: is_guarded(request.uri().path()),
+            has_credentials: request.headers().contains_key(AUTHORIZATION),
+            allowed_origin: self.front.cors.allowed(request.headers().get(ORIGIN)),
+            caller: None,
+        };
+        request.extensions_mut().insert(request_id.clone());
+        request.extensions_mut().insert(peer);
+        let span = tracing::info_span!("request", request.id = %request_id);
+        let mut response = self.answer(request, &mut wear).instrument(span).await;
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, request_id.into_header());
+        self.front
+            .cors
+            .mark(wear.allowed_origin.take(), response.headers_mut());
+        dress(&mut response, &wear);
+        self.measures.record(response.status(), began);
+        if let Some(entry) = &mut entry {
+            entry.answered(wear.caller, response.status());
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            busy.pace().set_free();
+        }
+        response.map(|body| Answer::new(body, entry, busy))
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, wear: &mut Dress) -> HttpResponse {
+        match self.admit(&mut request, wear) {
+            Ok(()) => {
+                let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
+                let Ok(response) = routes.call(request).await;
+                response
+            }
+            Err(refused) => {
+                discard(request).await;
+                refused
+            }
+        }
+    }
+
+    /// Lets a request through to the routes, with its caller when it needs one, or answers it.
+    fn admit<B>(&self, request: &mut Request<B>, wear: &mut Dress) -> Result<(), HttpResponse> {
+        strange::check(request)?;
+        if let Some(preflight) = self.front.cors.preflight(request) {
+            return Err(preflight.unwrap_or_else(|refused| problem(&refused)));
+        }
+        if wear.is_guarded {
+            let caller = self.identify(request, wear)?;
+            let caller = wear.caller.insert(caller);
+            caller
+                .quota()
+                .take_request()
+                .map_err(|refused| problem(&refused))?;
+            request.extensions_mut().insert(caller.clone());
+        }
+        Ok(())
+    }
+
+    fn identify<B>(&self, request: &mut Request<B>, wear: &mut Dress) -> Result<Caller, HttpResponse> {
+        let token = take_token(request).map_err(|refused| problem(&refused))?;
+        wear.has_credentials |= token.is_some();
+        credentials(request.headers(), token.as_deref())
+            .and_then(|credentials| self.front.authenticator.authenticate(credentials))
+            .map_err(|refused| problem(&refused))
+    }
+}

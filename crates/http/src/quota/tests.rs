@@ -1,0 +1,110 @@
+//! Limits while they are used and changed.
+
+use super::*;
+
+fn quota(limits: TenantLimits) -> Arc<Quota> {
+    Arc::new(Quota::new(limits))
+}
+
+fn tasks(per_s: f64, burst: u32) -> TenantLimits {
+    TenantLimits {
+        tasks_per_s: Some(per_s),
+        task_burst: Some(burst),
+        ..TenantLimits::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_the_time_after_which_it_is_taken() {
+    let quota = quota(tasks(10.0, 100));
+    quota.take_tasks(60).unwrap();
+    quota.take_tasks(40).unwrap();
+    let refused = quota.take_tasks(35).unwrap_err();
+    assert_eq!((refused.status, refused.retry_after_s), (429, Some(4)));
+    tokio::time::advance(Duration::from_millis(3400)).await;
+    assert_eq!(quota.take_tasks(35).unwrap_err().retry_after_s, Some(1));
+    tokio::time::advance(Duration::from_millis(100)).await;
+    quota.take_tasks(35).unwrap();
+}
+
+#[test]
+fn a_batch_that_can_never_be_taken_is_told_so() {
+    let quota = quota(tasks(10.0, 100));
+    let refused = quota.take_tasks(101).unwrap_err();
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused.detail.contains("101") && refused.detail.contains("100 submitted"),
+        "{}",
+        refused.detail
+    );
+    quota.take_tasks(100).unwrap();
+}
+
+#[test]
+fn open_tasks_are_bounded_by_what_was_told_and_what_was_taken_since() {
+    let quota = quota(TenantLimits {
+        open_tasks: Some(10),
+        ..TenantLimits::default()
+    });
+    quota.set_open_tasks(7);
+    quota.take_tasks(2).unwrap();
+    assert_eq!(quota.take_tasks(2).unwrap_err().status, 429);
+    quota.take_tasks(1).unwrap();
+    quota.set_open_tasks(3);
+    quota.take_tasks(7).unwrap();
+    assert_eq!(quota.take_tasks(11).unwrap_err().status, 422);
+}
+
+#[test]
+fn a_stream_that_ends_gives_its_place_back() {
+    let quota = quota(TenantLimits {
+        streams: Some(1),
+        ..TenantLimits::default()
+    });
+    let place = quota.open_stream().unwrap();
+    assert_eq!(quota.open_stream().unwrap_err().status, 429);
+    drop(place);
+    let place = quota.open_stream().unwrap();
+    quota.set_limits(TenantLimits::default());
+    let more = quota.open_stream().unwrap();
+    quota.set_limits(TenantLimits {
+        streams: Some(2),
+        ..TenantLimits::default()
+    });
+    assert!(quota.open_stream().is_err());
+    drop((place, more));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_limits_hold_at_once_and_forgive_nothing() {
+    let quota = quota(tasks(1.0, 10));
+    quota.take_tasks(10).unwrap();
+    quota.set_limits(tasks(100.0, 50));
+    quota.take_tasks(40).unwrap();
+    assert_eq!(quota.take_tasks(1).unwrap_err().status, 429);
+    quota.set_limits(TenantLimits::default());
+    quota.take_tasks(1_000_000).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_tell_what_is_left() {
+    assert!(Quota::default().headers().is_none());
+    let quota = quota(TenantLimits {
+        requests_per_s: Some(100.0),
+        tasks_per_s: Some(20.0),
+        task_burst: Some(50),
+        ..TenantLimits::default()
+    });
+    for _ in 0..95 {
+        quota.take_request().unwrap();
+    }
+    quota.take_tasks(50).unwrap();
+    let (policy, left) = quota.headers().unwrap();
+    assert_eq!(policy, r#""requests";q=100;w=1, "tasks";q=50;w=3"#);
+    assert_eq!(left, r#""requests";r=5;t=1, "tasks";r=0;t=1"#);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(
+        quota.headers().unwrap().1,
+        r#""requests";r=100;t=0, "tasks";r=50;t=0"#
+    );
+}
