@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthaste_api::{Accepted, BatchAnswer, BatchItem, BatchRequest, Problem, SubmitRequest};
+use posthaste_api::{Accepted, BatchAnswer, BatchItem, BatchRequest, Problem};
 use posthaste_http::{Caller, HttpResponse, json, parse_json};
 use posthaste_runtime::{ids, metric};
-use posthaste_store::{Error, NewTask, Submitted};
+use posthaste_store::{Idempotency, NewTask, Submitted};
 use posthaste_types::limits::{BATCH_TASK_COUNT_MAX, BODY_BYTES_MAX};
 use posthaste_types::{ErrorCode, Task};
 use serde_json::value::RawValue;
 use warp::http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::idempotency::IDEMPOTENCY_KEY;
-use crate::submit::{accepted, require_queue, settle};
-use crate::{problems, trace, validate};
+use crate::submit::{accepted, in_progress, key_reused, require_queue};
+use crate::{idempotency, problems, request, trace, validate};
 
 /// What a task of the batch came to so far.
 type Item = Result<Accepted, Problem>;
@@ -26,11 +25,7 @@ pub(crate) async fn submit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
-    if headers.contains_key(IDEMPOTENCY_KEY) {
-        return Err(problems::parameter(
-            "`Idempotency-Key` is for single tasks: a batch cannot be sent under one",
-        ));
-    }
+    let idempotency = idempotency::of_request(&headers, "/v1/tasks/batch", &body)?;
     let request: BatchRequest = parse_json(&body, "")?;
     if !(1..=BATCH_TASK_COUNT_MAX).contains(&request.tasks.len()) {
         let detail = format!("must hold 1 to {BATCH_TASK_COUNT_MAX} tasks");
@@ -56,11 +51,81 @@ pub(crate) async fn submit(
     if request.atomic {
         refuse_if_any(&items)?;
     }
-    let outcomes = app.submitter.submit_all(news, request.atomic).await;
-    store_outcomes(&mut items, outcomes, request.atomic)?;
-    metrics::counter!(metric::ACCEPTED).increment(items.iter().filter(|item| item.is_ok()).count() as u64);
-    let tasks = items.into_iter().map(batch_item).collect();
-    Ok(json(StatusCode::ACCEPTED, &BatchAnswer { tasks }))
+    caller.quota().take_tasks(news.len())?;
+    match idempotency {
+        Some(idempotency) if !news.is_empty() => under_key(&app, items, news, idempotency).await,
+        _ if request.atomic => at_once(&app, items, news).await,
+        _ => one_by_one(&app, items, news).await,
+    }
+}
+
+/// All that are valid in one commit, and the answer kept with the key, so that whoever repeats the request reads the
+/// same.
+async fn under_key(
+    app: &App,
+    items: Vec<Item>,
+    news: Vec<NewTask>,
+    idempotency: Idempotency,
+) -> Result<HttpResponse, Problem> {
+    let count = news.len();
+    let answer = serde_json::value::to_raw_value(&answer(items)).map_err(|error| problems::unwritable(&error))?;
+    let idempotency = Idempotency {
+        answer: Some(answer.get().as_bytes().to_vec()),
+        ..idempotency
+    };
+    let stored = app.submitter.submit_batch(news, Some(idempotency)).await;
+    match stored.map_err(|error| problems::submission(&error))? {
+        Submitted::Stored => {
+            count_accepted(count);
+            Ok(json(StatusCode::ACCEPTED, &answer))
+        }
+        Submitted::Replayed {
+            answer: Some(first), ..
+        } => {
+            let first: Box<RawValue> =
+                serde_json::from_slice(&first).map_err(|error| problems::unwritable(&error))?;
+            Ok(idempotency::replayed(json(StatusCode::ACCEPTED, &first)))
+        }
+        // Only a batch keeps an answer, and its fingerprint no other request has.
+        Submitted::Replayed { answer: None, .. } | Submitted::KeyReused => Err(key_reused()),
+        Submitted::InProgress => Err(in_progress()),
+    }
+}
+
+async fn at_once(app: &App, items: Vec<Item>, news: Vec<NewTask>) -> Result<HttpResponse, Problem> {
+    let count = news.len();
+    app.submitter
+        .submit_batch(news, None)
+        .await
+        .map_err(|error| problems::submission(&error))?;
+    count_accepted(count);
+    Ok(json(StatusCode::ACCEPTED, &answer(items)))
+}
+
+/// Each task that the store refuses fails alone. When nothing could be stored because the store is away the whole
+/// request is refused, so that callers who look at the status alone come again.
+async fn one_by_one(app: &App, mut items: Vec<Item>, news: Vec<NewTask>) -> Result<HttpResponse, Problem> {
+    let mut outcomes = app.submitter.submit_each(news).await.into_iter();
+    for item in items.iter_mut().filter(|item| item.is_ok()) {
+        let outcome = outcomes
+            .next()
+            .expect("every task that was handed in has an outcome");
+        if let Err(error) = outcome {
+            *item = Err(problems::submission(&error));
+        }
+    }
+    let count = items.iter().filter(|item| item.is_ok()).count();
+    let is_away = |problem: &&Problem| problem.code == ErrorCode::Unavailable.as_str();
+    let away = items.iter().filter_map(|item| item.as_ref().err()).find(is_away);
+    if let (0, Some(away)) = (count, away) {
+        return Err(away.clone());
+    }
+    count_accepted(count);
+    Ok(json(StatusCode::ACCEPTED, &answer(items)))
+}
+
+fn count_accepted(count: usize) {
+    metrics::counter!(metric::ACCEPTED).increment(count as u64);
 }
 
 async fn task(
@@ -76,7 +141,7 @@ async fn task(
             Problem::new(ErrorCode::BodyTooLarge, format!("`{prefix}` {detail}")).with_field(prefix, detail),
         );
     }
-    let request: SubmitRequest = parse_json(raw.get().as_bytes(), prefix)?;
+    let request = request::parse(raw.get().as_bytes(), prefix)?;
     let task = validate::task(
         request,
         caller.tenant(),
@@ -101,32 +166,10 @@ fn refuse_if_any(items: &[Item]) -> Result<(), Problem> {
     Err(problem)
 }
 
-/// Puts the store's outcomes to the tasks that got there. When nothing could be stored because the store is away the
-/// whole request is refused, so that callers who look at the status alone come again.
-fn store_outcomes(
-    items: &mut [Item],
-    outcomes: Vec<Result<Submitted, Error>>,
-    atomic: bool,
-) -> Result<(), Problem> {
-    let mut outcomes = outcomes.into_iter();
-    for item in items.iter_mut() {
-        let Ok(accepted) = item else { continue };
-        let outcome = outcomes
-            .next()
-            .expect("every task that was handed in has an outcome");
-        let settled = outcome
-            .map_err(|error| problems::submission(&error))
-            .and_then(|outcome| settle(accepted, outcome).map(|_| ()));
-        if let Err(problem) = settled {
-            *item = Err(problem);
-        }
+fn answer(items: Vec<Item>) -> BatchAnswer {
+    BatchAnswer {
+        tasks: items.into_iter().map(batch_item).collect(),
     }
-    let none_stored = items.iter().all(Result::is_err);
-    let refusal = items
-        .iter()
-        .filter_map(|item| item.as_ref().err())
-        .find(|problem| atomic || (none_stored && problem.code == ErrorCode::Unavailable.as_str()));
-    refusal.map_or(Ok(()), |problem| Err(problem.clone()))
 }
 
 fn batch_item(item: Item) -> BatchItem {

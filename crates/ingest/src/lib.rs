@@ -14,6 +14,7 @@ mod list;
 mod prefer;
 mod problems;
 mod read;
+mod request;
 mod routes;
 mod service;
 mod submit;

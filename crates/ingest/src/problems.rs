@@ -44,6 +44,19 @@ pub(crate) fn change(error: &Error) -> Problem {
     )
 }
 
+/// An answer that cannot be written or read as JSON: a bug.
+pub(crate) fn unwritable(error: &serde_json::Error) -> Problem {
+    tracing::error!(error = %chain(error), "an answer is no JSON");
+    internal()
+}
+
+fn internal() -> Problem {
+    Problem::new(
+        ErrorCode::Internal,
+        "something went wrong here; the server's log has the reason",
+    )
+}
+
 fn of(error: &Error, unavailable: &str) -> Problem {
     let kind = error.kind();
     match kind {
@@ -65,10 +78,7 @@ fn of(error: &Error, unavailable: &str) -> Problem {
         }
         ErrorKind::Internal => {
             tracing::error!(error = %chain(error), "the store failed");
-            Problem::new(
-                ErrorCode::Internal,
-                "something went wrong here; the server's log has the reason",
-            )
+            internal()
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use posthaste_api::{Accepted, Links, Problem, SubmitRequest};
-use posthaste_http::{Caller, HttpResponse, json, parse_json};
+use posthaste_api::{Accepted, Links, Problem};
+use posthaste_http::{Caller, HttpResponse, json};
 use posthaste_runtime::{ids, metric};
 use posthaste_store::{Awaited, Error, NewTask, Submitted};
 use posthaste_types::{ErrorCode, Task, TaskState, topics};
@@ -13,7 +13,7 @@ use warp::http::header::{LOCATION, RETRY_AFTER};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::app::App;
-use crate::{idempotency, prefer, problems, read, trace, validate};
+use crate::{idempotency, prefer, problems, read, request, trace, validate};
 
 /// When a task that is not final is worth another look, seconds.
 pub(crate) const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
@@ -26,7 +26,7 @@ pub(crate) async fn submit(
 ) -> Result<HttpResponse, Problem> {
     let began = Instant::now();
     let idempotency = idempotency::of_request(&headers, "/v1/tasks", &body)?;
-    let request: SubmitRequest = parse_json(&body, "")?;
+    let request = request::parse(&body, "")?;
     let task = validate::task(
         request,
         caller.tenant(),
@@ -35,6 +35,7 @@ pub(crate) async fn submit(
         "",
     )?;
     require_queue(&app, &task.queue, "").await?;
+    caller.quota().take_tasks(1)?;
     let mut accepted = accepted(&task);
     let new = NewTask {
         task,
@@ -49,13 +50,12 @@ pub(crate) async fn submit(
     let replayed = settle(&mut accepted, outcome)?;
     metrics::counter!(metric::ACCEPTED).increment(1);
     metrics::histogram!(metric::ACCEPT_SECONDS).record(began.elapsed());
-    let mut response = answer(&app, &headers, &accepted).await?;
-    if replayed {
+    let response = answer(&app, &headers, &accepted).await?;
+    Ok(if replayed {
+        idempotency::replayed(response)
+    } else {
         response
-            .headers_mut()
-            .insert("idempotent-replayed", HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    })
 }
 
 /// The 202 at once, or what a caller that would rather wait gets.
@@ -107,13 +107,14 @@ pub(crate) fn accepted(task: &Task) -> Accepted {
 
 /// Makes the body that of the first request where this one repeats it: equal fingerprints mean equal types and queues,
 /// so what can differ is set here. Returns whether it does repeat.
-pub(crate) fn settle(accepted: &mut Accepted, outcome: Submitted) -> Result<bool, Problem> {
+fn settle(accepted: &mut Accepted, outcome: Submitted) -> Result<bool, Problem> {
     match outcome {
         Submitted::Stored => Ok(false),
         Submitted::Replayed {
             task_id,
             created_at,
             scheduled,
+            answer: _,
         } => {
             accepted.id = task_id;
             accepted.state = if scheduled {
@@ -125,15 +126,23 @@ pub(crate) fn settle(accepted: &mut Accepted, outcome: Submitted) -> Result<bool
             accepted.links = Links::of(task_id);
             Ok(true)
         }
-        Submitted::KeyReused => Err(Problem::new(
-            ErrorCode::IdempotencyKeyReused,
-            "another request was sent under this Idempotency-Key; send this one with a key of its own",
-        )),
-        Submitted::InProgress => Err(Problem::new(
-            ErrorCode::IdempotencyInProgress,
-            "the first request under this Idempotency-Key is not stored yet; send it again",
-        )),
+        Submitted::KeyReused => Err(key_reused()),
+        Submitted::InProgress => Err(in_progress()),
     }
+}
+
+pub(crate) fn key_reused() -> Problem {
+    Problem::new(
+        ErrorCode::IdempotencyKeyReused,
+        "another request was sent under this Idempotency-Key; send this one with a key of its own",
+    )
+}
+
+pub(crate) fn in_progress() -> Problem {
+    Problem::new(
+        ErrorCode::IdempotencyInProgress,
+        "the first request under this Idempotency-Key is not stored yet; send it again in a second",
+    )
 }
 
 /// 422 for a queue that no `posthaste migrate` has made: nothing would ever carry the task.

@@ -48,22 +48,22 @@ impl Maintenance {
             ..
         } = self.options;
         let made = self.store.ensure_partitions(now, days_ahead).await?;
-        let keys = self
-            .store
-            .forget_idempotency_keys(now - TimeDelta::hours(idempotency_hours.into()))
-            .await?;
         let mut dropped = self.store.drop_published(now).await?;
+        dropped.extend(
+            self.store
+                .forget_idempotency_keys(now - TimeDelta::hours(idempotency_hours.into()))
+                .await?,
+        );
         dropped.extend(
             self.store
                 .drop_expired(now, TimeDelta::days(retention_days.into()))
                 .await?,
         );
-        if made > 0 || keys > 0 || !dropped.is_empty() {
+        if made > 0 || !dropped.is_empty() {
             let dropped = dropped.join(" ");
             tracing::info!(
                 partitions.made = made,
                 partitions.dropped = dropped,
-                idempotency_keys.forgotten = keys,
                 "tables kept in order"
             );
         }

@@ -15,7 +15,8 @@ pub struct Options {
     /// Tasks, their history and webhook attempts are kept for so many days after the day of their submission; tasks that
     /// have not ended, and those of the same day, for longer.
     pub retention_days: u32,
-    /// Idempotency keys are kept for so many hours.
+    /// Idempotency keys are kept for at least so many hours. They go by the day (UTC), so as a rule for up to a day
+    /// longer; a request that comes again after that is a new one.
     pub idempotency_hours: u32,
 }
 

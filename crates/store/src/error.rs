@@ -37,9 +37,6 @@ pub enum Error {
     /// A grouped write took longer than its bound; whether it was made is unknown.
     #[error("a grouped write of `{0}` took longer than its bound")]
     TimedOut(&'static str),
-    /// Another task of the same atomic batch was refused, so this one was not stored.
-    #[error("another task of the atomic batch was refused")]
-    NotStored,
     /// What a grouped write failed with, told to each of its callers.
     #[error(transparent)]
     Group(Arc<Self>),
@@ -76,7 +73,6 @@ impl Error {
         match self {
             Self::Pool(_) | Self::QueueFull(_) | Self::TimedOut(_) | Self::Stopping => ErrorKind::Unavailable,
             Self::Group(error) => error.kind(),
-            Self::NotStored => ErrorKind::BadRow,
             Self::Setup(_) => ErrorKind::Setup,
             Self::Corrupt(_) => ErrorKind::Internal,
             Self::Database { source, .. } => source.code().map_or(ErrorKind::Unavailable, kind_of_state),

@@ -36,6 +36,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "idempotency",
         sql: include_str!("../migrations/0005_idempotency.sql"),
     },
+    Migration {
+        version: 8,
+        name: "grants",
+        sql: include_str!("../migrations/0008_grants.sql"),
+    },
 ];
 
 /// Partitions that `migrate` makes ahead; the scheduler keeps making them.

@@ -26,10 +26,9 @@ const SELECT_CLOSED: &str = "-- select_closed
 const DROP_OUTBOX: &str = "-- drop_outbox
     select posthaste.drop_outbox($1)";
 
-// Old rows are at the front of the table, so that each statement but the last reads little.
-const FORGET_KEYS: &str = "-- forget_keys
-    delete from posthaste.idempotency_keys where ctid = any (array(
-        select ctid from posthaste.idempotency_keys where created_at < $1 limit 10000))";
+// Those that the net caught while there was no partition for them, as a rule none.
+const FORGET_STRAY_KEYS: &str = "-- forget_stray_keys
+    delete from posthaste.idempotency_keys_default where bucket < posthaste.idempotency_bucket($1)";
 
 /// How long after its end an outbox partition is closed: for the clocks of those who write, and their transactions.
 const CLOSE_AFTER: TimeDelta = TimeDelta::hours(1);
@@ -97,19 +96,21 @@ impl Store {
         Ok(dropped)
     }
 
-    /// Forgets idempotency keys that were first sent before `before`. Returns how many.
+    /// Forgets idempotency keys by dropping the partitions that ended by `before`: each key was first sent before it,
+    /// and those that are kept still may have been, by up to a day. Returns the names of what was dropped.
     ///
     /// # Errors
     /// When the database does not answer; what was forgotten until then is.
-    pub async fn forget_idempotency_keys(&self, before: DateTime<Utc>) -> Result<u64, Error> {
-        let client = self.client().await?;
-        let mut forgotten = 0;
-        loop {
-            match query::execute(&client, FORGET_KEYS, &[&before]).await? {
-                0 => return Ok(forgotten),
-                count => forgotten += count,
+    pub async fn forget_idempotency_keys(&self, before: DateTime<Utc>) -> Result<Vec<String>, Error> {
+        let mut dropped = Vec::new();
+        for range in self.ended(ranged("idempotency_keys"), before).await? {
+            if self.ask(DROP_PARTITION, &range.name).await? {
+                dropped.push(range.name);
             }
         }
+        let client = self.client().await?;
+        query::execute(&client, FORGET_STRAY_KEYS, &[&before]).await?;
+        Ok(dropped)
     }
 
     /// The partitions of a table that ended by `before`, oldest first.

@@ -35,8 +35,9 @@ pub(crate) struct Ranged {
 
 /// `tasks` leaves room in each page for the two updates of a task's life: 99 % of them are HOT, where half a page gave
 /// 83 %. `outbox` is read by nobody and never changes, so vacuuming and analysing it would be for nothing; its hours keep
-/// little beyond what the slot has confirmed.
-pub(crate) const RANGED: [Ranged; 4] = [
+/// little beyond what the slot has confirmed. Idempotency keys never change
+/// either, and are only ever looked up whole; their hours are those of `posthaste.idempotency_bucket`.
+pub(crate) const RANGED: [Ranged; 5] = [
     Ranged {
         table: "tasks",
         key: "id",
@@ -64,6 +65,13 @@ pub(crate) const RANGED: [Ranged; 4] = [
         bound: Bound::Id,
         hours: 24,
         options: "",
+    },
+    Ranged {
+        table: "idempotency_keys",
+        key: "bucket",
+        bound: Bound::Time,
+        hours: 24,
+        options: "autovacuum_enabled = off, toast.autovacuum_enabled = off",
     },
 ];
 

@@ -1,23 +1,32 @@
 //! Grouped submissions: a task, its outbox row or timer, and its idempotency key in one statement for a whole batch.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use posthaste_runtime::Stopper;
 use posthaste_schema::TaskRequested;
-use posthaste_types::limits::{STORE_WAIT_MS_MAX, SUBMIT_QUEUE_BYTES_MAX, SUBMIT_QUEUE_LEN_MAX};
+use posthaste_types::limits::{
+    IDEMPOTENCY_WAIT_MS_MAX, STORE_WAIT_MS_MAX, SUBMIT_QUEUE_BYTES_MAX, SUBMIT_QUEUE_LEN_MAX,
+};
 use posthaste_types::{EventId, Task, TaskId, TaskState, topics};
-use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::group::{Group, GroupOptions};
-use crate::submit_sql::{Row, Submission, SubmitWrite};
+use crate::submit_row::{Row, Submission};
+use crate::submit_write::SubmitWrite;
 use crate::{Error, Schemas, Store};
 
-/// What makes a request sent twice one task.
+/// What makes a request sent twice one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
     /// The caller's key, unique within the tenant.
     pub key: String,
     /// SHA-256 of what the request says: another request under the key is told apart by it.
     pub fingerprint: [u8; 32],
+    /// What whoever repeats the request is to be answered, where it does not follow from the task. It is kept as long
+    /// as the key.
+    pub answer: Option<Vec<u8>>,
 }
 
 /// A task that is to be stored.
@@ -36,18 +45,21 @@ pub struct NewTask {
 pub enum Submitted {
     /// It is durable.
     Stored,
-    /// The same request was stored before, as this task.
+    /// The same request was stored before.
     Replayed {
-        /// The first task's id.
+        /// Its task, or the first one of its tasks.
         task_id: TaskId,
-        /// When it was submitted.
+        /// When that was submitted.
         created_at: DateTime<Utc>,
-        /// Whether the first answer said SCHEDULED.
+        /// Whether that was SCHEDULED.
         scheduled: bool,
+        /// The answer that was kept with the key.
+        answer: Option<Vec<u8>>,
     },
     /// Another request was stored under this key; nothing was stored now.
     KeyReused,
-    /// The key was taken and given up again meanwhile; nothing was stored, and trying again helps.
+    /// Another request under this key has been in progress for [`IDEMPOTENCY_WAIT_MS_MAX`]; nothing was stored, and
+    /// trying again later helps.
     InProgress,
 }
 
@@ -83,30 +95,39 @@ impl Submitter {
     /// Stores one task. `Ok(Submitted::Stored)` comes after the commit.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Unavailable`] when the queue is full or there was no commit within
+    /// [`crate::ErrorKind::Unavailable`] when the queue is full or stands still, or there was no commit within
     /// [`STORE_WAIT_MS_MAX`]: the task may then be stored or not. [`crate::ErrorKind::BadRow`] when the database refuses
     /// a value, [`crate::ErrorKind::Setup`] when a migration or a schema is missing.
-    pub async fn submit(&self, new: NewTask) -> Result<Submitted, Error> {
-        let outcomes = self.bounded(vec![new], false).await?;
-        outcomes.into_iter().next().expect("one row has one outcome")
+    pub async fn submit(&self, mut new: NewTask) -> Result<Submitted, Error> {
+        let idempotency = new.idempotency.take();
+        self.submit_batch(vec![new], idempotency).await
     }
 
-    /// Stores several tasks, each with an outcome of its own; `atomic`: all or none, in one transaction. A task that
-    /// was not stored because another of its atomic batch was refused gets [`Error::NotStored`].
-    pub async fn submit_all(&self, news: Vec<NewTask>, atomic: bool) -> Vec<Result<Submitted, Error>> {
-        if !atomic {
-            return futures_util::future::join_all(news.into_iter().map(|new| self.submit(new))).await;
-        }
-        let count = news.len();
-        match self.bounded(news, true).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                let error = std::sync::Arc::new(error);
-                (0..count)
-                    .map(|_| Err(Error::Group(std::sync::Arc::clone(&error))))
-                    .collect()
+    /// Stores several tasks, each with an outcome of its own.
+    pub async fn submit_each(&self, news: Vec<NewTask>) -> Vec<Result<Submitted, Error>> {
+        futures_util::future::join_all(news.into_iter().map(|new| self.submit(new))).await
+    }
+
+    /// Stores all of these tasks, of which there is at least one, or none, in one commit and under one key. Keys of their
+    /// own are not looked at.
+    ///
+    /// # Errors
+    /// As [`Submitter::submit`].
+    pub async fn submit_batch(
+        &self,
+        news: Vec<NewTask>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Submitted, Error> {
+        let write = async {
+            let mut rows = Vec::with_capacity(news.len());
+            for new in news {
+                rows.push(self.row(new).await?);
             }
-        }
+            self.settle(Arc::new(Submission { rows, idempotency })).await
+        };
+        tokio::time::timeout(Duration::from_millis(STORE_WAIT_MS_MAX), write)
+            .await
+            .map_err(|_| Error::TimedOut("submit"))?
     }
 
     /// Completes when everything that was taken in before the stop is answered.
@@ -114,24 +135,19 @@ impl Submitter {
         self.group.drain().await;
     }
 
-    async fn bounded(
-        &self,
-        news: Vec<NewTask>,
-        atomic: bool,
-    ) -> Result<Vec<Result<Submitted, Error>>, Error> {
-        if news.is_empty() {
-            return Ok(Vec::new());
-        }
-        let write = async {
-            let mut rows = Vec::with_capacity(news.len());
-            for new in news {
-                rows.push(self.row(new).await?);
+    /// Writes it, once more while its key is in somebody else's hands: that is, as a rule, for the length of a commit.
+    async fn settle(&self, submission: Arc<Submission>) -> Result<Submitted, Error> {
+        const PAUSE_MAX: Duration = Duration::from_millis(200);
+        let give_up_at = Instant::now() + Duration::from_millis(IDEMPOTENCY_WAIT_MS_MAX);
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let outcome = self.group.try_write(Arc::clone(&submission)).await?;
+            if outcome != Submitted::InProgress || Instant::now() + pause > give_up_at {
+                return Ok(outcome);
             }
-            self.group.try_write(Submission { rows, atomic }).await
-        };
-        tokio::time::timeout(Duration::from_millis(STORE_WAIT_MS_MAX), write)
-            .await
-            .map_err(|_| Error::TimedOut("submit"))?
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(PAUSE_MAX);
+        }
     }
 
     /// Encodes here, on the caller's task, so that the lanes only move bytes.

@@ -5,9 +5,12 @@
 )]
 
 mod attempts;
+mod idempotency;
+mod grants;
 mod mirror;
 mod outage;
 mod plans;
 mod setup;
 mod submissions;
+mod tls;
 mod world;

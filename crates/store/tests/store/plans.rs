@@ -14,7 +14,7 @@ fn updates_of_a_tasks_life_are_heap_only_and_scan_no_table() {
             assert!(
                 world
                     .submitter
-                    .submit_all(news, false)
+                    .submit_each(news)
                     .await
                     .iter()
                     .all(Result::is_ok)

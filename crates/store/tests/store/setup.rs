@@ -71,7 +71,7 @@ fn rows_that_the_net_caught_move_into_their_partition() {
         let place = async || world.query(place, &[&task.id.uuid()]).await[0].get::<_, String>(0);
         assert_eq!(place().await, "tasks_default");
         let made = world.store.ensure_partitions(later, 0).await.unwrap();
-        assert_eq!(made, 4);
+        assert_eq!(made, 5);
         assert_eq!(place().await, later.format("tasks_%Y%m%d").to_string());
         assert_eq!(world.stored(&task).await, task);
         assert_eq!(world.store.ensure_partitions(later, 0).await.unwrap(), 0);
