@@ -4,7 +4,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-use crate::tls::TlsSettings;
+use crate::tls_settings::TlsSettings;
 use crate::{Error, Store, query};
 
 const WAL_LEVEL: &str = "-- replication_wal_level
@@ -24,6 +24,11 @@ select plugin::text = 'pgoutput' and database = current_database(), active_pid,
            case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_receive_lsn()
                 else pg_catalog.pg_current_wal_flush_lsn() end, confirmed_flush_lsn), 0)::bigint
 from pg_catalog.pg_replication_slots where slot_name = $1";
+
+const FLUSHED: &str = "-- replication_flushed
+select pg_catalog.pg_wal_lsn_diff(
+    case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_receive_lsn()
+         else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::text";
 
 /// Any number that no other program uses on the same database.
 const LOCK_SLOT: &str = "-- replication_lock
@@ -247,6 +252,18 @@ impl Store {
             safe_wal_bytes: row.get(3),
             lag_bytes: row.get(4),
         }))
+    }
+
+    /// How far the server's log is on its disk.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn flushed_lsn(&self) -> Result<u64, Error> {
+        let client = self.client().await?;
+        let row = client.query_one(FLUSHED, &[]).await;
+        let lsn: String = row.map_err(Error::database("replication_flushed"))?.get(0);
+        lsn.parse()
+            .map_err(|_| Error::Setup(format!("the server's log position is `{lsn}`")))
     }
 
     async fn check_server(&self) -> Result<(), Error> {

@@ -6,7 +6,8 @@ use tokio_postgres::config::ChannelBinding;
 use tokio_postgres::{Client, Config, Connection, Socket};
 
 use crate::conninfo::Conninfo;
-use crate::tls::{Tls, TlsSettings, TlsStream};
+use crate::tls::{Tls, TlsStream};
+use crate::tls_settings::TlsSettings;
 use crate::Error;
 
 /// The database as something to connect to.

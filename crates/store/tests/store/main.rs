@@ -5,8 +5,8 @@
 )]
 
 mod attempts;
-mod idempotency;
 mod grants;
+mod idempotency;
 mod mirror;
 mod outage;
 mod plans;

@@ -1,0 +1,196 @@
+-- Rights of roles that may do no more than their part. The functions that make and drop partitions run with their owner's
+-- rights from here on, so they look at each name: only what this program would make or drop passes.
+
+-- Answers which of `parents` the name is a partition of by its form: the table, `_`, and a day or an hour.
+create function posthaste.partition_parent(name text, parents text[]) returns text language plpgsql immutable as $$
+declare
+    parent text := substring(name from '^([a-z_]+)_\d{8}(?:\d{2})?$');
+begin
+    if parent is null or parent <> all (parents) then
+        raise exception '% is not a partition of %', quote_ident(name), array_to_string(parents, ', ')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return parent;
+end $$;
+
+-- As before, for our own tables and keys alone. The bounds are quoted; storage parameters are words and numbers.
+create or replace function posthaste.add_partition(
+    parent text, name text, partition_key text, lower text, upper text, options text
+) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    net text := parent || '_default';
+    parents text[] := array['tasks', 'outbox', 'task_history', 'webhook_attempts', 'idempotency_keys'];
+begin
+    if posthaste.partition_parent(name, parents) <> parent
+        or (parent, partition_key) not in (('tasks', 'id'), ('outbox', 'created_at'), ('task_history', 'task_id'),
+            ('webhook_attempts', 'id'), ('idempotency_keys', 'bucket'))
+        or options !~ '^([a-z_.]+ = [a-z0-9]+(, [a-z_.]+ = [a-z0-9]+)*)?$'
+    then
+        raise exception 'no such partition is made here' using errcode = 'invalid_parameter_value';
+    end if;
+    perform pg_advisory_xact_lock(hashtext('posthaste.add_partition'));
+    if to_regclass(format('posthaste.%I', name)) is not null then
+        return false;
+    end if;
+    execute format('create table posthaste.%I (like posthaste.%I including all)', name, parent);
+    if options <> '' then
+        execute format('alter table posthaste.%I set (%s)', name, options);
+    end if;
+    execute format('lock table posthaste.%I in access exclusive mode', net);
+    execute format(
+        'with moved as (delete from posthaste.%I where %I >= %L and %I < %L returning *)
+        insert into posthaste.%I select * from moved',
+        net, partition_key, lower, partition_key, upper, name
+    );
+    execute format(
+        'alter table posthaste.%I attach partition posthaste.%I for values from (%L) to (%L)',
+        parent, name, lower, upper
+    );
+    return true;
+end $$;
+
+create or replace function posthaste.drop_tasks(name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    is_live boolean;
+begin
+    perform posthaste.partition_parent(name, array['tasks']);
+    perform set_config('lock_timeout', '200ms', true);
+    -- Writers are held back from the look to the drop, readers only during the drop.
+    execute format('lock table posthaste.%I in share row exclusive mode', name);
+    execute format(
+        'select exists (select from posthaste.%I where state not in (''DONE'', ''FAILED'', ''CANCELLED'', ''EXPIRED''))',
+        name
+    ) into is_live;
+    if not is_live then
+        execute format('drop table posthaste.%I', name);
+    end if;
+    return not is_live;
+exception when lock_not_available or deadlock_detected then
+    return false;
+end $$;
+
+-- Not for the outbox and for tasks, whose own functions look first.
+create or replace function posthaste.drop_partition(name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform posthaste.partition_parent(name, array['task_history', 'webhook_attempts', 'idempotency_keys']);
+    perform set_config('lock_timeout', '200ms', true);
+    execute format('drop table posthaste.%I', name);
+    return true;
+exception when lock_not_available or deadlock_detected then
+    return false;
+end $$;
+
+create or replace function posthaste.close_outbox(name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform posthaste.partition_parent(name, array['outbox']);
+    perform set_config('lock_timeout', '1s', true);
+    execute format('lock table posthaste.%I in share row exclusive mode', name);
+    insert into posthaste.outbox_closed (name, lsn) values (close_outbox.name, pg_current_wal_insert_lsn())
+    on conflict do nothing;
+    return true;
+exception when lock_not_available then
+    return false;
+end $$;
+
+create or replace function posthaste.drop_outbox(name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    is_published boolean;
+begin
+    perform posthaste.partition_parent(name, array['outbox']);
+    select bool_and(slot.confirmed_flush_lsn >= closed.lsn) into is_published
+    from pg_replication_slots slot, posthaste.outbox_closed closed
+    where slot.slot_type = 'logical' and slot.plugin = 'pgoutput' and slot.database = current_database()
+        and closed.name = drop_outbox.name;
+    if is_published is not true then
+        return false;
+    end if;
+    perform set_config('lock_timeout', '200ms', true);
+    execute format('drop table posthaste.%I', name);
+    delete from posthaste.outbox_closed closed where closed.name = drop_outbox.name;
+    return true;
+exception when lock_not_available or deadlock_detected then
+    return false;
+end $$;
+
+-- What each part may do, by the part's name: table rights, then functions. A row is all that a part has on the object.
+create function posthaste.role_rights() returns table (part text, rights text, object text)
+language sql immutable as $$
+    values
+        ('ingest', 'select, insert, update', 'posthaste.tasks'),
+        ('ingest', 'insert', 'posthaste.outbox'),
+        ('ingest', 'select, insert', 'posthaste.idempotency_keys'),
+        ('ingest', 'insert', 'posthaste.timers'),
+        ('ingest', 'select, insert', 'posthaste.task_history'),
+        ('ingest', 'select', 'posthaste.webhook_attempts'),
+        ('ingest', 'select', 'posthaste.schemas'),
+        ('connector', 'select, insert', 'posthaste.outbox'),
+        ('worker', 'select, update', 'posthaste.tasks'),
+        ('worker', 'insert', 'posthaste.outbox'),
+        ('worker', 'select, insert, update', 'posthaste.timers'),
+        ('worker', 'select, insert', 'posthaste.task_history'),
+        ('worker', 'select', 'posthaste.schemas'),
+        ('delivery', 'select', 'posthaste.tasks'),
+        ('delivery', 'select', 'posthaste.schemas'),
+        ('delivery', 'select, insert, update, delete', 'posthaste.endpoints'),
+        ('delivery', 'select, insert', 'posthaste.webhook_attempts'),
+        ('delivery', 'select, insert, update, delete', 'posthaste.webhook_retries'),
+        ('scheduler', 'select, update', 'posthaste.tasks'),
+        ('scheduler', 'insert', 'posthaste.outbox'),
+        ('scheduler', 'select, insert, update, delete', 'posthaste.timers'),
+        ('scheduler', 'select', 'posthaste.schemas'),
+        ('scheduler', 'select', 'posthaste.outbox_closed'),
+        ('scheduler', 'select, delete', 'posthaste.idempotency_keys_default'),
+        ('scheduler', 'execute', 'posthaste.add_partition(text, text, text, text, text, text)'),
+        ('scheduler', 'execute', 'posthaste.drop_tasks(text)'),
+        ('scheduler', 'execute', 'posthaste.drop_partition(text)'),
+        ('scheduler', 'execute', 'posthaste.close_outbox(text)'),
+        ('scheduler', 'execute', 'posthaste.drop_outbox(text)')
+    union all
+    -- Whoever serves the HTTP interface checks keys and serves the routes that make them.
+    select served.part, door.rights, door.object
+    from (values ('ingest'), ('delivery')) served (part), (values
+        ('select, insert, update', 'posthaste.api_keys'),
+        ('select, insert', 'posthaste.tenants'),
+        ('select, update', 'posthaste.access_revision'),
+        ('select', 'posthaste.stream_token_secret'),
+        ('select, insert', 'posthaste.audit')) door (rights, object)
+    union all
+    select every.part, 'select', 'posthaste.schema_migrations'
+    from (values ('ingest'), ('connector'), ('worker'), ('delivery'), ('scheduler')) every (part)
+$$;
+
+-- Gives the roles `<prefix>_ingest`, `<prefix>_connector` and so on exactly these rights in this schema, and tells what it
+-- did; roles that do not exist are passed over. For the schema's owner, after each migration; safe to repeat.
+create function posthaste.grant_roles(prefix text) returns setof text language plpgsql as $$
+declare
+    kind text;
+    role name;
+    given record;
+begin
+    foreach kind in array array['ingest', 'connector', 'worker', 'delivery', 'scheduler'] loop
+        role := prefix || '_' || kind;
+        if not exists (select from pg_catalog.pg_roles where rolname = role) then
+            return next format('%s: there is no such role', role);
+            continue;
+        end if;
+        execute format('revoke all on all tables in schema posthaste from %I', role);
+        execute format('revoke all on all functions in schema posthaste from %I', role);
+        execute format('grant usage on schema posthaste to %I', role);
+        for given in select rights, object from posthaste.role_rights() wanted where wanted.part = kind loop
+            execute format('grant %s on %s %s to %I', given.rights,
+                case given.rights when 'execute' then 'function' else 'table' end, given.object, role);
+        end loop;
+        return next format('%s: granted', role);
+    end loop;
+end $$;
+
+-- Functions are everybody's until that is taken back.
+revoke execute on function
+    posthaste.add_partition(text, text, text, text, text, text), posthaste.drop_tasks(text),
+    posthaste.drop_partition(text), posthaste.close_outbox(text), posthaste.drop_outbox(text),
+    posthaste.grant_roles(text)
+from public;
