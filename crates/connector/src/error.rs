@@ -34,6 +34,11 @@ pub enum Error {
     /// Bytes that are not pgoutput as documented.
     #[error("the replication stream is not as documented: {0}")]
     Protocol(&'static str),
+    /// The log has other rows than those that were published from the same places of it.
+    #[error(
+        "the database's log went back: other rows were published from here; all that it holds now is published"
+    )]
+    LogWentBack,
     /// The outbox table lacks a column or has it in a type that cannot be used.
     #[error("the outbox table cannot be read: {0}")]
     Outbox(String),
@@ -61,9 +66,11 @@ impl Error {
                 posthaste_broker::ErrorKind::Internal => ErrorKind::Internal,
                 _ => ErrorKind::Unavailable,
             },
-            Self::Stream(_) | Self::StreamTimedOut | Self::StreamEnded | Self::Stopping => {
-                ErrorKind::Unavailable
-            }
+            Self::Stream(_)
+            | Self::StreamTimedOut
+            | Self::StreamEnded
+            | Self::LogWentBack
+            | Self::Stopping => ErrorKind::Unavailable,
             Self::Protocol(_) => ErrorKind::Internal,
             Self::Outbox(_) | Self::Setup(_) => ErrorKind::Setup,
         }

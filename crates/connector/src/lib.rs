@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+mod memory;
 mod options;
 mod outbox;
 mod pgoutput;
@@ -10,8 +11,8 @@ mod refusals;
 mod service;
 mod session;
 mod source;
-mod topic;
 mod tls;
+mod topic;
 mod waiting;
 mod watermark;
 

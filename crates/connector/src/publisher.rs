@@ -15,6 +15,7 @@ use posthaste_types::limits::{
 use posthaste_types::topics;
 use tokio::time::Instant;
 
+use crate::memory::Memory;
 use crate::outbox::Row;
 use crate::position::Origin;
 use crate::refusals::{Refusal, Refusals};
@@ -38,6 +39,8 @@ pub(crate) struct Publisher {
     admin: Admin,
     topics: Topics,
     watermark: Watermark,
+    /// What was confirmed before rows were passed over that are not proved to be published.
+    held_lsn: Option<u64>,
     refusals: Refusals,
     stopper: Stopper,
     clock: Arc<dyn Clock>,
@@ -63,7 +66,7 @@ impl Publisher {
         kafka: &KafkaOptions,
         admin: Admin,
         clock: Arc<dyn Clock>,
-        refusals: Refusals,
+        memory: Memory,
         stopper: Stopper,
     ) -> Result<Self, Error> {
         let (producer, deliveries) = BulkProducer::start(
@@ -79,9 +82,10 @@ impl Publisher {
             producer,
             deliveries,
             admin,
-            topics: Topics::new(origin),
+            topics: Topics::new(origin, memory.disproved),
             watermark: Watermark::default(),
-            refusals,
+            held_lsn: None,
+            refusals: memory.refusals,
             stopper,
             clock,
             began: Instant::now(),
@@ -97,9 +101,12 @@ impl Publisher {
         })
     }
 
-    /// What is known of refused rows, for the next session.
-    pub(crate) fn into_refusals(self) -> Refusals {
-        self.refusals
+    /// What was found out, for the next session.
+    pub(crate) fn into_memory(self) -> Memory {
+        Memory {
+            refusals: self.refusals,
+            disproved: self.topics.into_disproved(),
+        }
     }
 
     /// Whether more may be read.
@@ -110,22 +117,35 @@ impl Publisher {
 
     /// Whether everything that was read is confirmed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.watermark.is_idle()
+        self.watermark.is_idle() && !self.topics.is_owing()
     }
 
     /// Up to where the slot may be acknowledged.
     pub(crate) fn confirmed_lsn(&self) -> u64 {
-        self.watermark.confirmed_lsn()
+        self.held_lsn.unwrap_or_else(|| self.watermark.confirmed_lsn())
     }
 
-    /// All rows of the transaction were published.
-    pub(crate) fn end_transaction(&mut self, end_lsn: u64) {
+    /// All rows of the transaction, and of all before it, were published or passed over.
+    pub(crate) fn end_transaction(&mut self, end_lsn: u64) -> Result<(), Error> {
         self.watermark.end_transaction(end_lsn);
+        self.pass(end_lsn)
+    }
+
+    /// All that was committed before `lsn` has come.
+    pub(crate) fn pass(&mut self, lsn: u64) -> Result<(), Error> {
+        if self.held_lsn.is_some() {
+            self.topics.pass(lsn)?;
+            if !self.topics.is_owing() {
+                self.held_lsn = None;
+            }
+        }
+        Ok(())
     }
 
     /// Takes a row on its way. Ends the session with an error where the broker fails; a row that cannot be published
     /// goes to the dead letters.
     pub(crate) async fn publish(&mut self, row: &Row, position: Position) -> Result<(), Error> {
+        row.write_id(&mut self.id_text);
         if let Some(refusal) = self.refusals.refusal(position).cloned() {
             return self.bury(row, position, &refusal).await;
         }
@@ -215,7 +235,10 @@ impl Publisher {
     /// Where the row belongs, after a look at its topic if it is the first one for it.
     async fn place(&mut self, topic: &str, key: &[u8], position: Position) -> Result<Place, Error> {
         loop {
-            if let Some(place) = self.topics.place(topic, key, position) {
+            if let Some(place) = self.topics.place(topic, key, position, &self.id_text)? {
+                if self.held_lsn.is_none() && self.topics.is_owing() {
+                    self.held_lsn = Some(self.watermark.confirmed_lsn());
+                }
                 return Ok(place);
             }
             // While nothing is on its way, the partitions' ends are what was published.
@@ -251,7 +274,6 @@ impl Publisher {
         value: &[u8],
         dead_reason: Option<&str>,
     ) -> Result<(), Error> {
-        row.write_id(&mut self.id_text);
         self.position_text.clear();
         self.origin.write_position(position, &mut self.position_text);
         loop {

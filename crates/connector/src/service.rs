@@ -10,9 +10,9 @@ use posthaste_store::{ReplicationNames, SlotState, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::memory::Memory;
 use crate::position::Origin;
 use crate::publisher::Publisher;
-use crate::refusals::Refusals;
 use crate::session::Session;
 use crate::source::{PgwireSource, WalSource as _};
 use crate::waiting::Waiting;
@@ -119,11 +119,11 @@ impl Service {
 
     /// One session after the other.
     async fn hold_slot(&self) {
-        let (mut backoff, mut waiting, mut refusals) =
-            (Backoff::dependency(), Waiting::default(), Refusals::default());
+        let (mut backoff, mut waiting, mut memory) =
+            (Backoff::dependency(), Waiting::default(), Memory::default());
         while !self.stopper.is_stopped() {
             let began = Instant::now();
-            let (outcome, kept) = match self.acquire(&mut waiting, refusals).await {
+            let (outcome, kept) = match self.acquire(&mut waiting, memory).await {
                 Ok(session) => {
                     self.enter(State::Streaming);
                     waiting.end();
@@ -132,7 +132,7 @@ impl Service {
                 }
                 Err((error, kept)) => (Err(error), kept),
             };
-            refusals = kept;
+            memory = kept;
             let Err(error) = outcome else { continue };
             if matches!(error, Error::Stopping) {
                 break;
@@ -157,33 +157,23 @@ impl Service {
     async fn acquire(
         &self,
         waiting: &mut Waiting,
-        refusals: Refusals,
-    ) -> Result<Session<PgwireSource>, (Error, Refusals)> {
-        let source = match self.stopper.unless_stopped(self.connect(waiting)).await {
-            Some(Ok(source)) => source,
-            Some(Err(error)) => return Err((error, refusals)),
-            None => return Err((Error::Stopping, refusals)),
+        memory: Memory,
+    ) -> Result<Session<PgwireSource>, (Error, Memory)> {
+        let (source, origin) = match self.stopper.unless_stopped(self.connect(waiting)).await {
+            Some(Ok(connected)) => connected,
+            Some(Err(error)) => return Err((error, memory)),
+            None => return Err((Error::Stopping, memory)),
         };
         let (deps, stopper) = (&self.deps, self.stopper.clone());
-        let clock = Arc::clone(&deps.clock);
-        // Only librdkafka's options can fail here, and they were checked when the service was started; what is known of
-        // refused rows is not worth more.
-        let publisher = Publisher::start(
-            Origin {
-                server: source.server(),
-                slot: self.names.slot.clone(),
-            },
-            &deps.kafka,
-            self.admin.clone(),
-            clock,
-            refusals,
-            stopper.clone(),
-        )
-        .map_err(|error| (error, Refusals::default()))?;
+        let (admin, clock) = (self.admin.clone(), Arc::clone(&deps.clock));
+        // Only librdkafka's options can fail here, and they were checked when the service was started; what earlier
+        // sessions found out is not worth more.
+        let publisher = Publisher::start(origin, &deps.kafka, admin, clock, memory, stopper.clone())
+            .map_err(|error| (error, Memory::default()))?;
         Ok(Session::new(source, publisher, self.names.clone(), stopper))
     }
 
-    async fn connect(&self, waiting: &mut Waiting) -> Result<PgwireSource, Error> {
+    async fn connect(&self, waiting: &mut Waiting) -> Result<(PgwireSource, Origin), Error> {
         loop {
             let slot = self.deps.store.ensure_replication(&self.names).await?;
             let Some(pid) = slot.active_pid else { break };
@@ -195,7 +185,14 @@ impl Service {
             tokio::time::sleep(STANDBY_WAIT).await;
         }
         let address = self.deps.store.server_address()?;
-        PgwireSource::connect(address, &self.names, self.status_interval).await
+        let source = PgwireSource::connect(address, &self.names, self.status_interval).await?;
+        let origin = Origin {
+            log: source.log().clone(),
+            slot: self.names.slot.clone(),
+            // Only now: the slot's last owner may have published all that was committed until it let go.
+            flushed_lsn: self.deps.store.flushed_lsn().await?,
+        };
+        Ok((source, origin))
     }
 
     /// Shows the slot's lag and warns before it is lost. Never ends.

@@ -8,10 +8,10 @@ use futures_util::FutureExt as _;
 use posthaste_runtime::Stopper;
 use posthaste_store::ReplicationNames;
 
+use crate::memory::Memory;
 use crate::outbox::Shape;
 use crate::pgoutput::{self, Change, Relation};
 use crate::publisher::Publisher;
-use crate::refusals::Refusals;
 use crate::source::{WalEvent, WalSource};
 use crate::{Error, Position};
 
@@ -46,7 +46,7 @@ impl<S: WalSource> Session<S> {
 
     /// Publishes until stopped (`Ok`) or until something fails; then settles what is on its way, tells the server, and
     /// parts from it.
-    pub(crate) async fn run(mut self) -> (Result<(), Error>, Refusals) {
+    pub(crate) async fn run(mut self) -> (Result<(), Error>, Memory) {
         let outcome = match self.publish().await {
             Err(Error::Stopping) => Ok(()),
             other => other,
@@ -54,7 +54,7 @@ impl<S: WalSource> Session<S> {
         self.publisher.finish(outcome.is_err(), FINISH_WAIT).await;
         self.source.acknowledge(self.publisher.confirmed_lsn());
         self.source.stop().await;
-        (outcome, self.publisher.into_refusals())
+        (outcome, self.publisher.into_memory())
     }
 
     async fn publish(&mut self) -> Result<(), Error> {
@@ -97,14 +97,17 @@ impl<S: WalSource> Session<S> {
             WalEvent::Change(data) => return self.change(data).await,
             WalEvent::Commit { end_lsn } => {
                 self.next = None;
-                self.publisher.end_transaction(end_lsn);
+                self.publisher.end_transaction(end_lsn)?;
                 if self.publisher.is_idle() {
                     self.source.acknowledge(end_lsn);
                 }
             }
             // With nothing in hand, the log up to here holds nothing for us: an idle slot keeps no log.
-            WalEvent::KeepAlive { wal_end } if self.next.is_none() && self.publisher.is_idle() => {
-                self.source.acknowledge(wal_end);
+            WalEvent::KeepAlive { wal_end } if self.next.is_none() => {
+                self.publisher.pass(wal_end)?;
+                if self.publisher.is_idle() {
+                    self.source.acknowledge(wal_end);
+                }
             }
             WalEvent::KeepAlive { .. } => {}
         }

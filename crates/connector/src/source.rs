@@ -8,6 +8,7 @@ use pgwire_replication::{FeedbackObserver, Lsn, ReplicationClient, ReplicationCo
 use posthaste_store::{ReplicationNames, ServerAddress};
 use tokio::sync::Notify;
 
+use crate::position::Log;
 use crate::tls::tls_config;
 use crate::{Error, ServerIdentity};
 
@@ -33,8 +34,8 @@ pub(crate) enum WalEvent {
 
 /// A stream of committed transactions in the order of their commits. It stays alive while nobody reads.
 pub(crate) trait WalSource {
-    /// Which server's log it is.
-    fn server(&self) -> ServerIdentity;
+    /// Which log it is.
+    fn log(&self) -> &Log;
     /// The next event; safe to cancel.
     async fn next(&mut self) -> Result<WalEvent, Error>;
     /// Lets the server forget what is before `lsn`, soon.
@@ -46,7 +47,7 @@ pub(crate) trait WalSource {
 /// [`WalSource`] over `pgwire-replication`.
 pub(crate) struct PgwireSource {
     client: ReplicationClient,
-    server: ServerIdentity,
+    log: Log,
     /// Woken after each position that the server was told.
     told: Arc<Notify>,
     acknowledged: std::sync::atomic::AtomicU64,
@@ -90,32 +91,47 @@ impl PgwireSource {
         .with_feedback_observer(FeedbackObserver::new(move |_| observer.notify_one()));
         let start = async {
             let mut client = ReplicationClient::connect_gated(config).await?;
-            let system = client.identify_system().await?;
+            let log = identify(&mut client).await?;
             client.start().await?;
             client.wait_started().await?;
-            Ok::<_, Error>((client, system))
+            Ok::<_, Error>((client, log))
         };
         let started = tokio::time::timeout(CONNECT_WAIT, start).await;
-        let (client, system) = started.map_err(|_| Error::StreamTimedOut)??;
-        let system_id = system.system_id.parse();
-        let system_id =
-            system_id.map_err(|_| Error::Protocol("the server's system identifier is no number"))?;
-        let server = ServerIdentity {
-            system_id,
-            timeline: system.timeline,
-        };
+        let (client, log) = started.map_err(|_| Error::StreamTimedOut)??;
         Ok(Self {
             client,
-            server,
+            log,
             told,
             acknowledged: 0.into(),
         })
     }
 }
 
+/// Asks the server which log it has.
+async fn identify(client: &mut ReplicationClient) -> Result<Log, Error> {
+    let system = client.identify_system().await?;
+    let system_id = system.system_id.parse();
+    let timeline = system.timeline;
+    let forks = if timeline > 1 {
+        let history = client.timeline_history(timeline).await?;
+        Log::read_forks(&String::from_utf8_lossy(&history.content))
+    } else {
+        // The first one has no history.
+        Vec::new()
+    };
+    Ok(Log {
+        server: ServerIdentity {
+            system_id: system_id
+                .map_err(|_| Error::Protocol("the server's system identifier is no number"))?,
+            timeline,
+        },
+        forks,
+    })
+}
+
 impl WalSource for PgwireSource {
-    fn server(&self) -> ServerIdentity {
-        self.server
+    fn log(&self) -> &Log {
+        &self.log
     }
 
     async fn next(&mut self) -> Result<WalEvent, Error> {

@@ -4,7 +4,9 @@
 
 mod common;
 mod crash;
+mod history;
 mod outage;
+mod positions;
 mod publishing;
 mod refused;
 mod slot;
