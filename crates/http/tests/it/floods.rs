@@ -1,0 +1,193 @@
+//! HTTP/2 peers that send frames to tire a server out, by handwritten frames. Meanwhile others are served.
+
+use posthaste_http::{Routes, get, json};
+use posthaste_types::limits::H2_STREAM_COUNT_MAX;
+use warp::Filter;
+use warp::http::StatusCode;
+
+use crate::client::{Connection, Server, ask, serve, status};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// `GET http://a/` in HPACK: three entries of the static table, and `:authority: a`.
+const GET_ROOT: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn routes() -> Routes {
+    let small = warp::path!("small")
+        .and(get())
+        .map(|| json(StatusCode::OK, "small"));
+    let hanging = warp::path::end()
+        .and(get())
+        .then(std::future::pending::<posthaste_http::HttpResponse>);
+    small.or(hanging).unify().boxed()
+}
+
+async fn begin(server: &Server) -> Connection {
+    let mut connection = Connection::open(server).await;
+    connection.send(PREFACE).await;
+    connection.send(frame(SETTINGS, 0, 0, &[])).await;
+    connection
+}
+
+/// The frames that come until the server closes: kind, stream, and the error code of those that have one.
+async fn frames(connection: &mut Connection) -> Vec<(u8, u32, Option<u32>)> {
+    let mut frames = Vec::new();
+    while let Some(frame) = next_frame(connection).await {
+        frames.push(frame);
+    }
+    frames
+}
+
+async fn next_frame(connection: &mut Connection) -> Option<(u8, u32, Option<u32>)> {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+    let head = connection.exactly(9).await?;
+    let payload = connection.exactly(number(&head[..3]) as usize).await?;
+    let code = match head[3] {
+        RST_STREAM => Some(number(&payload)),
+        GOAWAY => Some(number(&payload[4..8])),
+        _ => None,
+    };
+    Some((head[3], number(&head[5..9]), code))
+}
+
+/// Whether the server says goodbye for this reason and closes.
+async fn ends_with(connection: &mut Connection, code: u32) {
+    let frames = frames(connection).await;
+    assert!(frames.contains(&(GOAWAY, 0, Some(code))), "{frames:?}");
+}
+
+async fn others_are_served(server: &Server) {
+    assert_eq!(status(&ask(server, "GET", "/small", "").await), 200);
+}
+
+#[tokio::test]
+async fn rapid_reset_ends_the_connection_and_no_other() {
+    let server = serve(routes());
+    let mut connection = begin(&server).await;
+    let mut flood = Vec::new();
+    for stream in (1..4000).step_by(2) {
+        flood.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, GET_ROOT));
+        flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    // It may be closed before it has everything.
+    let _ = connection.try_send(flood).await;
+    others_are_served(&server).await;
+    ends_with(&mut connection, ENHANCE_YOUR_CALM).await;
+    others_are_served(&server).await;
+}
+
+#[tokio::test]
+async fn a_head_without_end_ends_the_connection() {
+    let server = serve(routes());
+    let mut connection = begin(&server).await;
+    let mut flood = frame(HEADERS, END_STREAM, 1, GET_ROOT);
+    for _ in 0..2000 {
+        // A literal header `a: b` that is not indexed.
+        flood.extend(frame(CONTINUATION, 0, 1, &[0, 1, b'a', 1, b'b']));
+    }
+    let _ = connection.try_send(flood).await;
+    ends_with(&mut connection, ENHANCE_YOUR_CALM).await;
+    others_are_served(&server).await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_431_and_the_connection_goes_on() {
+    let server = serve(routes());
+    let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    for (size, expected) in [(64 * 1024, 431), (16, 200)] {
+        let request = warp::http::Request::get("http://a/small")
+            .header("x", "x".repeat(size))
+            .body(())
+            .unwrap();
+        sender = sender.ready().await.unwrap();
+        let (response, _) = sender.send_request(request, true).unwrap();
+        assert_eq!(response.await.unwrap().status(), expected);
+    }
+}
+
+/// Sends `frames` over and over without reading what is answered, until the server has enough.
+async fn tire_out(server: &Server, frames: Vec<u8>) {
+    let mut connection = begin(server).await;
+    let flood = frames.repeat(1000);
+    let flooding = tokio::spawn(async move { while connection.try_send(&flood).await.is_ok() {} });
+    for _ in 0..20 {
+        others_are_served(server).await;
+    }
+    flooding.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_and_settings_whose_answers_nobody_reads_end_the_connection() {
+    let server = serve(routes());
+    tire_out(&server, frame(PING, 0, 0, &[0; 8])).await;
+    // The initial window size, to the same value.
+    tire_out(&server, frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff])).await;
+}
+
+#[tokio::test]
+async fn a_window_update_of_nothing_is_an_error() {
+    let server = serve(routes());
+    let mut connection = begin(&server).await;
+    connection.send(frame(WINDOW_UPDATE, 0, 0, &[0; 4])).await;
+    ends_with(&mut connection, PROTOCOL_ERROR).await;
+    let mut connection = begin(&server).await;
+    connection
+        .send(frame(HEADERS, END_STREAM | END_HEADERS, 1, GET_ROOT))
+        .await;
+    connection.send(frame(WINDOW_UPDATE, 0, 1, &[0; 4])).await;
+    loop {
+        let (kind, stream, code) = next_frame(&mut connection).await.expect("an error first");
+        if matches!(kind, RST_STREAM | GOAWAY) {
+            assert!(stream <= 1 && code == Some(PROTOCOL_ERROR));
+            break;
+        }
+    }
+    others_are_served(&server).await;
+}
+
+#[tokio::test]
+async fn streams_past_the_bound_are_refused_and_those_within_it_are_not() {
+    const MORE: u32 = 10;
+    let server = serve(routes());
+    let mut connection = begin(&server).await;
+    // Past the server's settings and their acknowledgement the bound is in force.
+    while next_frame(&mut connection).await.expect("settings").0 != SETTINGS {}
+    connection.send(frame(SETTINGS, 1, 0, &[])).await;
+    for index in 0..H2_STREAM_COUNT_MAX + MORE {
+        let stream = 1 + 2 * index;
+        connection
+            .send(frame(HEADERS, END_STREAM | END_HEADERS, stream, GET_ROOT))
+            .await;
+    }
+    for index in H2_STREAM_COUNT_MAX..H2_STREAM_COUNT_MAX + MORE {
+        loop {
+            let (kind, stream, code) = next_frame(&mut connection).await.expect("refusals");
+            if kind == RST_STREAM {
+                assert_eq!((stream, code), (1 + 2 * index, Some(REFUSED_STREAM)));
+                break;
+            }
+        }
+    }
+}
