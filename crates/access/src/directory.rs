@@ -1,0 +1,150 @@
+//! The keys in memory: a snapshot that is replaced as a whole when something changes. Reads no database and no clock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use posthaste_api::Problem;
+use posthaste_http::{Actor, Caller, unauthenticated};
+use posthaste_store::{AccessChanges, ApiKeyRow};
+use posthaste_types::limits::DEAD_KEY_DAYS;
+use posthaste_types::{ApiKey, KeyHash, KeyId};
+use subtle::ConstantTimeEq as _;
+
+use crate::quotas::Quotas;
+use crate::stream_token::Signer;
+use crate::usage::LastUse;
+
+/// A key as requests need it.
+pub(crate) struct Entry {
+    pub(crate) id: KeyId,
+    prefix: Box<str>,
+    hash: KeyHash,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    /// Who comes in with it; carries the signal that ends what they have open.
+    pub(crate) caller: Caller,
+    pub(crate) last_use: Arc<LastUse>,
+}
+
+/// Who may come in, as it was last read.
+#[derive(Clone)]
+pub(crate) struct Directory {
+    /// The last change that is in it; -1 before anything was read.
+    pub(crate) revision: i64,
+    by_prefix: HashMap<Box<str>, Arc<Entry>>,
+    by_id: HashMap<KeyId, Arc<Entry>>,
+    /// What stream tokens are signed with; none before anything was read.
+    pub(crate) signer: Option<Signer>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            revision: -1,
+            by_prefix: HashMap::new(),
+            by_id: HashMap::new(),
+            signer: None,
+        }
+    }
+}
+
+impl Entry {
+    fn new(row: ApiKeyRow, quotas: &Quotas, earlier: Option<&Entry>) -> Self {
+        let ended = earlier
+            .map(|entry| entry.caller.ended().clone())
+            // One that was brought back by hand begins anew: what its death ended stays ended.
+            .filter(|ended| !ended.is_stopped())
+            .unwrap_or_default();
+        let actor = Actor::Key {
+            id: row.id,
+            prefix: row.prefix.as_str().into(),
+        };
+        let quota = quotas.of(&row.tenant);
+        Self {
+            id: row.id,
+            hash: row.hash,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+            caller: Caller::new(row.tenant.into(), row.scopes, actor, quota).until(ended),
+            prefix: row.prefix.into(),
+            last_use: earlier
+                .map(|entry| Arc::clone(&entry.last_use))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// 401 when it is revoked or has expired. To be asked only for someone who has proved to hold it.
+    pub(crate) fn check(&self, now: DateTime<Utc>) -> Result<(), Problem> {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        if let Some(at) = self.revoked_at {
+            let detail = format!("this key was revoked at {}; use another", time(at));
+            return Err(unauthenticated(detail));
+        }
+        match self.expires_at {
+            Some(at) if at <= now => {
+                let detail = format!("this key expired at {}; use another", time(at));
+                Err(unauthenticated(detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn died_at(&self) -> Option<DateTime<Utc>> {
+        self.revoked_at.into_iter().chain(self.expires_at).min()
+    }
+}
+
+impl Directory {
+    /// This one with what has changed since.
+    pub(crate) fn changed(&self, changes: AccessChanges, quotas: &Quotas, now: DateTime<Utc>) -> Self {
+        let mut changed = self.clone();
+        changed.revision = changes.revision;
+        changed.signer = Some(Signer::new(&changes.stream_token_secret));
+        for row in changes.keys {
+            let earlier = self.by_id.get(&row.id).map(Arc::as_ref);
+            let entry = Arc::new(Entry::new(row, quotas, earlier));
+            changed.by_prefix.insert(entry.prefix.clone(), Arc::clone(&entry));
+            changed.by_id.insert(entry.id, entry);
+        }
+        let is_remembered = |entry: &Arc<Entry>| entry.died_at().is_none_or(|at| at > dead_since(now));
+        changed.by_prefix.retain(|_, entry| is_remembered(entry));
+        changed.by_id.retain(|_, entry| is_remembered(entry));
+        changed
+    }
+
+    /// The key, if this is its whole text; whether it can still be used is another question.
+    pub(crate) fn find(&self, key: &ApiKey) -> Option<&Arc<Entry>> {
+        let entry = self.by_prefix.get(key.prefix())?;
+        let is_same: bool = entry.hash.0.ct_eq(&key.hash().0).into();
+        is_same.then_some(entry)
+    }
+
+    /// A key by its id, for who has proved to know it by other means.
+    pub(crate) fn by_id(&self, id: KeyId) -> Option<&Arc<Entry>> {
+        self.by_id.get(&id)
+    }
+
+    /// Ends what callers with dead keys have open; the time at which the next key expires.
+    pub(crate) fn end_dead(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut next = None;
+        for entry in self.by_id.values() {
+            if entry.check(now).is_err() {
+                entry.caller.ended().stop();
+            } else if let Some(at) = entry.expires_at {
+                next = Some(next.map_or(at, |next: DateTime<Utc>| next.min(at)));
+            }
+        }
+        next
+    }
+
+    /// Every key.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.by_id.values()
+    }
+}
+
+/// Keys that died before it are forgotten.
+pub(crate) fn dead_since(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::days(DEAD_KEY_DAYS)
+}
