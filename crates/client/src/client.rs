@@ -1,24 +1,18 @@
-//! The calls on tasks, and what all calls share.
+//! The client: where it sends, what it sends with every request, and how often.
 
 use std::time::Duration;
 
-use posthaste_api::{Accepted, BatchAnswer, HistoryPage, Problem, SubmitRequest, TaskPage, TaskView};
-use posthaste_types::TaskId;
-use posthaste_types::limits::{HEARTBEAT_S, WAIT_S_MAX};
-use reqwest::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use posthaste_types::api_key::ApiKey;
+use posthaste_types::limits::HEARTBEAT_S;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
-use crate::{Error, ListFilter};
+use crate::Error;
+use crate::answer::{read, success};
+use crate::retry::{Waits, retry_after};
 
-/// Calls that fail transiently are tried so often in all.
-const TRY_COUNT_MAX: u32 = 5;
-/// The first wait between two tries; each further one is twice as long.
-const RETRY_WAIT: Duration = Duration::from_millis(100);
-/// Longest `Retry-After` that is obeyed.
-const RETRY_AFTER_S_MAX: u64 = 10;
 /// An answer that takes longer than what it was allowed to wait and this is given up.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A stream that is silent for longer than two heartbeats is dead.
@@ -33,12 +27,69 @@ pub struct Client {
     base: Url,
 }
 
+/// What a client is made of. Its debug form hides the key.
+#[derive(Debug, Clone, Default)]
+pub struct ClientOptions {
+    key: Option<ApiKey>,
+    authorities: Vec<Certificate>,
+}
+
+impl ClientOptions {
+    /// An API key to send with every request, `phk_…`.
+    ///
+    /// # Errors
+    /// [`Error::Key`] when it is mistyped.
+    pub fn key(mut self, key: &str) -> Result<Self, Error> {
+        self.key = Some(ApiKey::parse(key.trim()).map_err(Error::Key)?);
+        Ok(self)
+    }
+
+    /// Certificates to trust beside those of the system, in PEM: for a server whose certificate is one of one's own.
+    ///
+    /// # Errors
+    /// [`Error::Authority`].
+    pub fn certificate_authority(mut self, pem: &[u8]) -> Result<Self, Error> {
+        self.authorities
+            .extend(Certificate::from_pem_bundle(pem).map_err(Error::Authority)?);
+        Ok(self)
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let authorization = self.key.as_ref().map(|key| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+                .expect("a key is letters and digits");
+            value.set_sensitive(true);
+            (AUTHORIZATION, value)
+        });
+        authorization.into_iter().collect()
+    }
+
+    fn builder(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .default_headers(self.headers())
+            .tls_certs_merge(self.authorities.iter().cloned())
+            // The contract has none, and the key is for the server that was named.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("posthaste-client/", env!("CARGO_PKG_VERSION")))
+    }
+}
+
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:8080`. Nothing is sent yet.
+    /// A client without a key of the server at `url`, such as `http://127.0.0.1:8080`. Nothing is sent yet.
     ///
     /// # Errors
     /// [`Error::Address`].
     pub fn new(url: &str) -> Result<Self, Error> {
+        Self::with(url, &ClientOptions::default())
+    }
+
+    /// A client of the server at `url`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Address`], or [`Error::Unreachable`] when the certificates cannot be used.
+    pub fn with(url: &str, options: &ClientOptions) -> Result<Self, Error> {
         let base = Url::parse(url)
             .ok()
             .filter(|base| matches!(base.scheme(), "http" | "https"));
@@ -46,14 +97,8 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let builder = || {
-            reqwest::Client::builder()
-                .connect_timeout(Duration::from_secs(5))
-                .tcp_nodelay(true)
-                .user_agent(concat!("posthaste-client/", env!("CARGO_PKG_VERSION")))
-        };
-        let http = builder().build().map_err(Error::Unreachable)?;
-        let streams = builder().read_timeout(SILENCE_MAX).build();
+        let http = options.builder().build().map_err(Error::Unreachable)?;
+        let streams = options.builder().read_timeout(SILENCE_MAX).build();
         Ok(Self {
             http,
             streams: streams.map_err(Error::Unreachable)?,
@@ -61,146 +106,13 @@ impl Client {
         })
     }
 
-    /// Submits a task; `idempotency_key` makes it safe to call again, and a fresh key is made where none is given.
-    /// Tried again while the failure is transient.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn submit(
-        &self,
-        task: &SubmitRequest,
-        idempotency_key: Option<&str>,
-    ) -> Result<Accepted, Error> {
-        self.retried(|key| {
-            let key = idempotency_key.unwrap_or(key);
-            self.post("v1/tasks", task)
-                .header("idempotency-key", format!("\"{key}\""))
-        })
-        .await
-    }
-
-    /// Submits up to a thousand tasks at once; with `atomic` all or none. Not retried: a batch has no key of its own.
-    ///
-    /// # Errors
-    /// [`Error`]; what is wrong with one task is in the answer.
-    pub async fn submit_batch(&self, tasks: &[SubmitRequest], atomic: bool) -> Result<BatchAnswer, Error> {
-        #[derive(Serialize)]
-        struct Batch<'a> {
-            tasks: &'a [SubmitRequest],
-            atomic: bool,
-        }
-        self.call(self.post("v1/tasks/batch", &Batch { tasks, atomic }))
-            .await
-    }
-
-    /// The task as it stands.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn get(&self, id: TaskId) -> Result<TaskView, Error> {
-        self.call(self.request(Method::GET, &format!("v1/tasks/{id}")))
-            .await
-    }
-
-    /// Waits until the task has ended, over lost connections and restarts of the server too.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`] when `timeout` passes first; any other that is not transient.
-    pub async fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskView, Error> {
-        let deadline = Instant::now() + timeout;
-        let mut etag: Option<String> = None;
-        loop {
-            match self.poll(id, etag.as_deref(), deadline).await {
-                Ok(Some((task, _))) if task.state.is_final() => return Ok(task),
-                Ok(Some((_, tag))) => etag = tag,
-                Ok(None) => {}
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(_) => tokio::time::sleep(RETRY_WAIT).await,
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::TimedOut);
-            }
-        }
-    }
-
-    /// One long poll: the task and its ETag when it has changed past `etag`, else nothing at the end of the wait.
-    async fn poll(
-        &self,
-        id: TaskId,
-        etag: Option<&str>,
-        deadline: Instant,
-    ) -> Result<Option<(TaskView, Option<String>)>, Error> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait_s = left
-            .as_secs()
-            .saturating_add(u64::from(left.subsec_nanos() > 0))
-            .min(WAIT_S_MAX);
-        let mut request = self
-            .request(Method::GET, &format!("v1/tasks/{id}?wait={wait_s}"))
-            .timeout((Duration::from_secs(wait_s) + ANSWER_TIMEOUT).min(left + ANSWER_TIMEOUT));
-        if let Some(etag) = etag {
-            request = request.header(IF_NONE_MATCH, etag);
-        }
-        let sent = tokio::time::timeout(left.max(Duration::from_millis(1)), request.send()).await;
-        let Ok(answer) = sent else { return Ok(None) };
-        let answer = answer.map_err(Error::Unreachable)?;
-        if answer.status() == StatusCode::NOT_MODIFIED {
-            return Ok(None);
-        }
-        let etag = answer
-            .headers()
-            .get(ETAG)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        Ok(Some((read(answer).await?, etag)))
-    }
-
-    /// One page of tasks, newest first.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn list(&self, filter: &ListFilter) -> Result<TaskPage, Error> {
-        self.call(self.request(Method::GET, "v1/tasks").query(&filter.pairs()))
-            .await
-    }
-
-    /// Every change of the task's state.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn history(&self, id: TaskId) -> Result<HistoryPage, Error> {
-        self.call(self.request(Method::GET, &format!("v1/tasks/{id}/history")))
-            .await
-    }
-
-    /// Cancels the task.
-    ///
-    /// # Errors
-    /// [`Error`]; a task that has ended already is refused with 409.
-    pub async fn cancel(&self, id: TaskId) -> Result<TaskView, Error> {
-        self.call(self.request(Method::POST, &format!("v1/tasks/{id}/cancel")))
-            .await
-    }
-
-    /// Runs an ended task once more, as a new run.
-    ///
-    /// # Errors
-    /// [`Error`]; a task that has not ended is refused with 409.
-    pub async fn rerun(&self, id: TaskId) -> Result<TaskView, Error> {
-        self.call(self.request(Method::POST, &format!("v1/tasks/{id}/retry")))
-            .await
-    }
-
     /// Whether every dependency of the server answers: `GET /readyz`.
     ///
     /// # Errors
     /// [`Error::Unreachable`].
     pub async fn is_ready(&self) -> Result<bool, Error> {
-        let sent = self
-            .request(Method::GET, "readyz")
-            .timeout(Duration::from_secs(5))
-            .send()
-            .await;
+        let request = self.request(Method::GET, "readyz");
+        let sent = request.timeout(Duration::from_secs(5)).send().await;
         Ok(sent.map_err(Error::Unreachable)?.status().is_success())
     }
 
@@ -225,75 +137,53 @@ impl Client {
         self.request(Method::POST, path).json(body)
     }
 
-    /// Sends, and reads the answer or the problem.
+    /// Sends once, and reads the answer or the problem: for what must not be done twice.
     pub(crate) async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        read(send(request).await?).await
+    }
+
+    /// GETs, again while the failure is transient.
+    pub(crate) async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, Error> {
         read(
-            request
-                .timeout(ANSWER_TIMEOUT)
-                .send()
-                .await
-                .map_err(Error::Unreachable)?,
+            self.retried(|| self.request(Method::GET, path).query(query))
+                .await?,
         )
         .await
     }
 
-    /// Calls under one fresh idempotency key until the failure is not transient, or the tries are used up.
-    async fn retried<T: DeserializeOwned>(&self, make: impl Fn(&str) -> RequestBuilder) -> Result<T, Error> {
-        let key = uuid::Uuid::new_v4().to_string();
-        let mut wait = RETRY_WAIT;
-        for _ in 1..TRY_COUNT_MAX {
-            let sent = make(&key)
-                .timeout(ANSWER_TIMEOUT)
-                .send()
-                .await
-                .map_err(Error::Unreachable);
-            let retry_after = sent.as_ref().ok().and_then(retry_after);
-            let result = match sent {
-                Ok(answer) => read(answer).await,
-                Err(error) => Err(error),
+    /// DELETEs, again while the failure is transient.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.retried(|| self.request(Method::DELETE, path))
+            .await
+            .map(drop)
+    }
+
+    /// Sends what may be sent twice, until it succeeds, the failure is not transient, or the tries are used up.
+    pub(crate) async fn retried(&self, make: impl Fn() -> RequestBuilder) -> Result<Response, Error> {
+        let mut waits = Waits::default();
+        loop {
+            let sent = send(make()).await;
+            let asked = sent.as_ref().ok().and_then(retry_after);
+            let error = match sent {
+                Ok(answer) => match success(answer).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                },
+                Err(error) => error,
             };
-            match result {
-                Err(error) if error.is_transient() => {}
-                settled => return settled,
-            }
-            tokio::time::sleep(retry_after.unwrap_or(wait)).await;
-            wait *= 2;
+            let Some(wait) = waits.before_next_try(&error, asked) else {
+                return Err(error);
+            };
+            tokio::time::sleep(wait).await;
         }
-        self.call(make(&key)).await
     }
 }
 
-/// How long the server asks to be left alone.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let seconds: u64 = answer.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
-    (!answer.status().is_success()).then(|| Duration::from_secs(seconds.min(RETRY_AFTER_S_MAX)))
-}
-
-/// The answer's body, or the problem that it is.
-pub(crate) async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, Error> {
-    let status = answer.status();
-    let body = success(answer).await?.bytes().await.map_err(Error::Unreachable)?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Error::Unexpected(format!("{status} with a body that is not understood: {error}")))
-}
-
-/// The answer if its status is a success, else the problem that it is.
-pub(crate) async fn success(answer: Response) -> Result<Response, Error> {
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let kind = answer
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let is_problem = kind.starts_with("application/problem+json");
-    let body = answer.bytes().await.map_err(Error::Unreachable)?;
-    match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) if is_problem => Err(Error::Refused(Box::new(problem))),
-        _ => Err(Error::Unexpected(format!(
-            "{status}, which is not a problem document"
-        ))),
-    }
+async fn send(request: RequestBuilder) -> Result<Response, Error> {
+    let sent = request.timeout(ANSWER_TIMEOUT).send().await;
+    sent.map_err(Error::Unreachable)
 }

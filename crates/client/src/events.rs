@@ -7,6 +7,7 @@ use posthaste_api::EventEnvelope;
 use posthaste_types::{EventKind, TaskId};
 use reqwest::{Response, StatusCode};
 
+use crate::retry::Waits;
 use crate::sse::{Frame, Parser};
 use crate::{Client, Error};
 
@@ -139,15 +140,16 @@ impl EventStream {
             .parser
             .retry_ms()
             .map_or(RECONNECT_WAIT, Duration::from_millis);
+        // Before the first try too: a server that ends every stream at once is not to be hurried.
+        tokio::time::sleep(wait).await;
+        let mut waits = Waits::default();
         loop {
-            // Before the first try too: a server that ends every stream at once is not to be hurried.
-            tokio::time::sleep(wait).await;
             match self.connect().await {
                 Ok(answer) => {
                     self.answer = answer;
                     return Ok(());
                 }
-                Err(error) if error.is_transient() => {}
+                Err(error) if error.is_transient() => tokio::time::sleep(waits.next(Some(wait))).await,
                 Err(error) => return Err(error),
             }
         }
@@ -159,7 +161,7 @@ impl EventStream {
             request = request.header("last-event-id", self.parser.last_id());
         }
         let sent = request.header("accept", "text/event-stream").send();
-        let answer = crate::client::success(sent.await.map_err(Error::Unreachable)?).await?;
+        let answer = crate::answer::success(sent.await.map_err(Error::Unreachable)?).await?;
         Ok(Some(answer).filter(|answer| answer.status() != StatusCode::NO_CONTENT))
     }
 }

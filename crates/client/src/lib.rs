@@ -1,17 +1,24 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod client;
 mod endpoints;
 mod error;
 mod events;
+mod keys;
 mod list;
+mod retry;
 pub mod sse;
+mod tasks;
 
-pub use client::Client;
+pub use client::{Client, ClientOptions};
+pub use endpoints::AttemptQuery;
 pub use error::Error;
 pub use events::{Event, EventFilter, EventStream, Next};
+pub use keys::PageQuery;
 pub use list::ListFilter;
 pub use posthaste_api::{
-    Accepted, BatchAnswer, BatchItem, Endpoint, EventEnvelope, HistoryPage, NewEndpoint, Problem,
+    Accepted, Attempt, AttemptPage, AuditPage, BatchAnswer, BatchItem, Endpoint, EndpointPatch,
+    EventEnvelope, HistoryPage, Key, KeyPage, NewEndpoint, NewKey, NewStreamToken, Problem, StreamToken,
     SubmitRequest, TaskPage, TaskView,
 };

@@ -24,12 +24,14 @@ pub struct Parser {
     searched: usize,
     event: String,
     data: String,
+    /// The last `id` field; it counts once the event that it came with is whole.
+    id: String,
     last_id: String,
     retry_ms: Option<u64>,
 }
 
 impl Parser {
-    /// The last `id` field: what to send as `Last-Event-ID`.
+    /// The `id` that was in force at the end of the last whole event: what to send as `Last-Event-ID`.
     pub fn last_id(&self) -> &str {
         &self.last_id
     }
@@ -45,6 +47,7 @@ impl Parser {
         self.searched = 0;
         self.event.clear();
         self.data.clear();
+        self.last_id.clone_into(&mut self.id);
     }
 
     /// Takes the next piece and hands each event that it completes to `each`.
@@ -95,7 +98,7 @@ impl Parser {
                 self.data.push_str(value);
                 self.data.push('\n');
             }
-            "id" if !value.contains('\0') => value.clone_into(&mut self.last_id),
+            "id" if !value.contains('\0') => value.clone_into(&mut self.id),
             "retry" => self.retry_ms = value.parse().ok().or(self.retry_ms),
             _ => {}
         }
@@ -103,6 +106,7 @@ impl Parser {
     }
 
     fn dispatch(&mut self) -> Option<Frame> {
+        self.id.clone_into(&mut self.last_id);
         let event = std::mem::take(&mut self.event);
         let mut data = std::mem::take(&mut self.data);
         data.pop()?;
@@ -166,7 +170,9 @@ mod tests {
     #[test]
     fn an_id_without_data_moves_the_cursor_and_half_an_event_is_forgotten_on_reconnect() {
         let mut parser = Parser::default();
-        parser.push(b"id: 7\n\ndata: half", |_| unreachable!()).unwrap();
+        parser
+            .push(b"id: 7\n\nid: 8\ndata: half", |_| unreachable!())
+            .unwrap();
         assert_eq!(parser.last_id(), "7");
         parser.reconnect();
         let mut frames = Vec::new();

@@ -50,9 +50,23 @@ pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
                 for field in &problem.errors {
                     crate::output::note(format_args!("  {}: {}", field.pointer, field.detail));
                 }
+                if let Some(advice) = advice(problem.status) {
+                    crate::output::note(advice);
+                }
             }
             ExitCode::from(code_of(&error))
         }
+    }
+}
+
+/// What to do about a refusal at the door.
+fn advice(status: u16) -> Option<&'static str> {
+    match status {
+        401 => Some(
+            "give a key with --api-key or POSTHASTE_KEY; `posthaste keys create` makes one, where the database can be reached",
+        ),
+        403 => Some("give another key with --api-key or POSTHASTE_KEY"),
+        _ => None,
     }
 }
 
@@ -69,9 +83,9 @@ fn is_log_level(error: &anyhow::Error) -> bool {
 fn code_of(error: &anyhow::Error) -> u8 {
     use posthaste_client::Error as Client;
     match error.downcast_ref::<Client>() {
-        Some(Client::Address(_)) => 2,
+        Some(Client::Address(_) | Client::Key(_) | Client::Authority(_)) => 2,
         Some(Client::Unreachable(_)) => 3,
-        Some(Client::Refused(_) | Client::Unexpected(_)) => 4,
+        Some(Client::Refused(_) | Client::Gateway(_) | Client::Unexpected(_)) => 4,
         Some(Client::TimedOut) => 124,
         None if error.is::<Usage>() || error.is::<ConfigError>() || is_log_level(error) => 2,
         None => 1,
