@@ -94,10 +94,10 @@ start_dev() {
     start_server dev --fresh --port "$port" --data-dir "$data/dev"
 }
 
-# make_key TENANT SCOPE: the text of a new API key.
+# make_key TENANT SCOPES: the text of a new API key.
 make_key() {
-    "$posthaste" keys create --tenant "$1" --scope "$2" --name bench --json |
-        sed -n 's/.*"key": *"\(phk_[^"]*\)".*/\1/p'
+    "$posthaste" keys create --name bench --tenant "$1" --scopes "$2" 2>"$data/keys.log" ||
+        fail "keys create: $(tail -n 3 "$data/keys.log")"
 }
 
 # start_slow_clients: clients that dribble their headers, dribble their bodies and hardly read, until stop_slow_clients.

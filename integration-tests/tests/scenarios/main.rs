@@ -5,15 +5,22 @@
 mod bad_input;
 mod crashes;
 mod dev;
+mod hostile;
 mod idempotency;
 mod interop;
+mod keys;
+mod limits;
 mod load;
+mod logs;
 mod outages;
 mod process;
+mod racing_keys;
 mod receiver;
+mod revoked;
 mod round_trip;
 mod shutdown;
 mod sse;
+mod tenants;
 mod world;
 
 use std::future::Future;
@@ -48,6 +55,12 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     round_trip::stream_resumes_without_gap_or_repeat,
     idempotency::racing_requests_under_one_key_make_one_task,
     bad_input::every_route_answers_bad_input_with_a_problem,
+    racing_keys::racing_requests_at_a_dying_process_make_one_task,
+    tenants::another_tenants_things_are_not_there,
+    revoked::revoked_key_is_refused_and_its_streams_end,
+    limits::limits_change_while_processes_run,
+    hostile::hostile_requests_get_their_documented_answers,
+    hostile::hostile_callers_get_their_documented_answers,
     bad_input::poison_records_go_to_the_dead_letters_and_the_rest_goes_on,
     shutdown::stop_under_load_cuts_no_request_and_loses_no_task,
     crashes::killed_ingest_loses_nothing,
@@ -61,6 +74,8 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     dev::dev_shows_a_result_and_leaves_nothing_behind,
     dev::dev_stops_and_says_why_when_a_part_dies,
     dev::dev_killed_hard_starts_again_on_its_data,
+    // The last: it reads what all others have logged.
+    logs::no_process_has_logged_a_secret,
 ];
 
 fn main() -> ExitCode {

@@ -1,5 +1,7 @@
-//! A running `posthaste`: started as users start it, stopped or killed as machines do.
+//! A running `posthaste`: started as users start it, stopped or killed as machines do. What it logs is kept in the
+//! world's folder of logs, which the last scenario reads.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -29,9 +31,21 @@ impl Process {
 
     /// The same at a given port, for one that comes back where it was.
     pub(crate) async fn whole_at(world: &World, port: u16) -> anyhow::Result<Self> {
+        Self::dev(world, port, &[]).await
+    }
+
+    /// All roles in one process with these keys of the configuration, each as `key=value`.
+    pub(crate) async fn whole_with(world: &World, settings: &[&str]) -> anyhow::Result<Self> {
+        Self::dev(world, free_port()?, settings).await
+    }
+
+    async fn dev(world: &World, port: u16, settings: &[&str]) -> anyhow::Result<Self> {
         let stack = &world.stack;
         let mut command = Command::new(&world.executable);
         command.args(["dev", "--port", &port.to_string()]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         command.args([
             "--database-url",
             stack.database_url(),
@@ -39,7 +53,7 @@ impl Process {
             stack.kafka_bootstrap(),
         ]);
         command.args(["--registry", stack.registry_url()]);
-        Self::spawn("dev", command, port).await
+        Self::spawn(world, "dev", command, port).await
     }
 
     /// One role alone, on the world's stack. The record must have been migrated.
@@ -49,21 +63,36 @@ impl Process {
 
     /// One role alone at a given port, for one that comes back where it was.
     pub(crate) async fn role_at(world: &World, role: &str, port: u16) -> anyhow::Result<Self> {
+        Self::role_with(world, role, port, &[]).await
+    }
+
+    /// The same with these keys of the configuration, each as `key=value`.
+    pub(crate) async fn role_with(
+        world: &World,
+        role: &str,
+        port: u16,
+        settings: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(&world.executable);
         command.arg(role);
         configure(&mut command, world);
         command.env("POSTHASTE_HTTP__LISTEN", format!("127.0.0.1:{port}"));
-        Self::spawn(role, command, port).await
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        Self::spawn(world, role, command, port).await
     }
 
-    async fn spawn(name: &str, mut command: Command, port: u16) -> anyhow::Result<Self> {
+    async fn spawn(world: &World, name: &str, mut command: Command, port: u16) -> anyhow::Result<Self> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(world.logs.path().join(format!("{name}-{port}.log")))?;
         command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
             .kill_on_drop(true);
-        if std::env::var_os("POSTHASTE_TEST_LOG").is_none() {
-            command.stderr(Stdio::null());
-        }
         let child = command.spawn().context("the executable starts")?;
         let mut process = Self {
             child,
@@ -79,13 +108,27 @@ impl Process {
         let (url, name) = (format!("{}/readyz", self.url), self.name.clone());
         eventually(&format!("{name} is ready"), async || {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{name} ended with {status}; POSTHASTE_TEST_LOG=1 shows why");
+                bail!("{name} ended with {status}; with POSTHASTE_TEST_LOG=1 its log is kept");
             }
             let answer = reqwest::get(&url).await?;
             ensure!(answer.status().is_success(), "{}", answer.text().await?);
             Ok(())
         })
         .await
+    }
+
+    /// Where it listens, as `host:port`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
+    /// The most memory that it has held, bytes.
+    pub(crate) fn memory_peak_bytes(&self) -> anyhow::Result<u64> {
+        let pid = self.child.id().context("a process that runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("a peak")?.parse::<u64>()? * 1024)
     }
 
     /// The port it listens on.

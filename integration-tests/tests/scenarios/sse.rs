@@ -23,10 +23,18 @@ pub(crate) struct Stream {
 impl Stream {
     /// Opens a stream, after the event of `last_id` where one is given.
     pub(crate) async fn open(url: &str, last_id: Option<&str>) -> anyhow::Result<Self> {
+        Self::open_as(url, last_id, None).await
+    }
+
+    /// The same with an API key.
+    pub(crate) async fn open_as(url: &str, last_id: Option<&str>, key: Option<&str>) -> anyhow::Result<Self> {
         let client = reqwest::Client::new();
         let mut request = client.get(url).header("accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
+        }
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
         }
         let answer = request.send().await?;
         ensure!(answer.status() == 200, "{url} answered {}", answer.status());

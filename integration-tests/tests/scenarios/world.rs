@@ -10,6 +10,7 @@ use posthaste_broker::{Admin, KafkaOptions, StartAt, Tail};
 use posthaste_schema::{SCHEMAS, SchemaId, TaskEvent, WriterSchemas};
 use posthaste_stack::Stack;
 use posthaste_types::topics;
+use tempfile::TempDir;
 
 /// How long anything may take before a scenario fails; far above what it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -19,6 +20,8 @@ pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) executable: PathBuf,
     pub(crate) http: reqwest::Client,
+    /// What the processes log, a file for each port that one listens on.
+    pub(crate) logs: TempDir,
 }
 
 impl World {
@@ -31,11 +34,16 @@ impl World {
             stack,
             executable,
             http,
+            logs: tempfile::tempdir()?,
         })
     }
 
-    /// Stops the stack and removes its data.
+    /// Stops the stack and removes its data, and the logs unless `POSTHASTE_TEST_LOG` is set, which keeps them and
+    /// tells where.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        if std::env::var_os("POSTHASTE_TEST_LOG").is_some() {
+            eprintln!("logs are kept in {}", self.logs.keep().display());
+        }
         Ok(self.stack.stop().await?)
     }
 
