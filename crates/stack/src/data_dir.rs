@@ -46,7 +46,7 @@ impl DataDir {
         if !is_empty(&stack)? && !stack.join(MARKER).exists() {
             return Err(Error::NotOurs { path: stack });
         }
-        for part in [Part::Registry, Part::Kafka, Part::Postgres] {
+        for part in [Part::Connect, Part::Registry, Part::Kafka, Part::Postgres] {
             process::end_leftover(&pid_file(&stack, part), part).await;
         }
         if fresh {
@@ -247,7 +247,7 @@ fn pid_file(stack: &Path, part: Part) -> PathBuf {
 }
 
 /// FNV-1a: names a path in few characters, and alike in every build.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

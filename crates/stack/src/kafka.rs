@@ -116,6 +116,7 @@ pub(crate) fn launch(
         part: Part::Kafka,
         program: java.program.clone(),
         arguments,
+        environment: Vec::new(),
         directory: log,
         log: directory.log(Part::Kafka),
         pid_file: directory.pid_file(Part::Kafka),
@@ -193,7 +194,8 @@ inter.broker.listener.name=PLAINTEXT
     )
 }
 
-const LOGGING: &str = "\
+/// Log4j's settings: warnings and worse, on standard output.
+pub(crate) const LOGGING: &str = "\
 status=error
 appender.console.type=Console
 appender.console.name=console

@@ -26,6 +26,8 @@ pub(crate) struct Launch {
     pub(crate) part: Part,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
+    /// Variables beside the few that every part gets.
+    pub(crate) environment: Vec<(String, String)>,
     /// Where it runs.
     pub(crate) directory: PathBuf,
     pub(crate) log: PathBuf,

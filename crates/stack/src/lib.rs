@@ -2,7 +2,9 @@
 
 mod cache;
 mod command;
+mod connect;
 mod data_dir;
+mod debezium;
 mod error;
 mod find;
 mod kafka;
@@ -26,6 +28,8 @@ mod token;
 mod tools;
 mod user;
 
+pub use connect::{Connect, ConnectOptions};
+pub use debezium::{DebeziumPlaces, DebeziumTuning};
 pub use error::{Error, Missing};
 pub use options::{Part, PortSet, Ports, StackOptions};
 pub use progress::{Progress, Silent, Step};

@@ -87,6 +87,8 @@ pub enum Part {
     Kafka,
     /// The schema registry.
     Registry,
+    /// Kafka Connect, which runs beside a stack and not as one of its own parts.
+    Connect,
 }
 
 impl Part {
@@ -96,6 +98,7 @@ impl Part {
             Self::Postgres => "Postgres",
             Self::Kafka => "Kafka",
             Self::Registry => "registry",
+            Self::Connect => "Kafka Connect",
         }
     }
 
@@ -105,6 +108,7 @@ impl Part {
             Self::Postgres => "postgres",
             Self::Kafka => "kafka",
             Self::Registry => "registry",
+            Self::Connect => "connect",
         }
     }
 }
@@ -121,6 +125,7 @@ impl PortSet {
             Part::Postgres => self.postgres,
             Part::Kafka => self.kafka,
             Part::Registry => self.registry,
+            Part::Connect => unreachable!("it always takes a free port"),
         }
     }
 }

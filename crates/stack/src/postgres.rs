@@ -202,6 +202,7 @@ pub(crate) fn launch(directory: &DataDir, programs: &PostgresPrograms, port: Hel
             "-k".into(),
             socket.into(),
         ],
+        environment: Vec::new(),
         directory: cluster,
         log: directory.log(Part::Postgres),
         pid_file: directory.pid_file(Part::Postgres),

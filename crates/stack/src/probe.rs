@@ -33,6 +33,15 @@ pub(crate) enum Probe {
     /// The registry shows the token that it was started with and has taken BACKWARD as its global rule: it starts with
     /// none.
     Registry { port: u16, token: String },
+    /// The worker shows its token, and its connector and the connector's task run. A group of workers is given the
+    /// connector first.
+    Connect {
+        port: u16,
+        token: String,
+        connector: String,
+        /// The connector's configuration, as JSON.
+        create: Option<String>,
+    },
 }
 
 impl Probe {
@@ -47,6 +56,12 @@ impl Probe {
                 } => postgres_serves(UnixStream::connect(socket).await?, user, database).await,
                 Self::Kafka { port, cluster_id } => kafka_serves(connect(*port).await?, cluster_id).await,
                 Self::Registry { port, token } => registry_serves(*port, token).await,
+                Self::Connect {
+                    port,
+                    token,
+                    connector,
+                    create,
+                } => connector_runs(*port, token, connector, create.as_deref()).await,
             }
         };
         matches!(timeout(ANSWER_WAIT_MAX, asked).await, Ok(Ok(true)))
@@ -122,6 +137,20 @@ async fn registry_serves(port: u16, token: &str) -> io::Result<bool> {
     }
     let held = http(port, "GET", REGISTRY_CONFIG, "").await?;
     Ok(status(&held) == Some(200) && held.contains("BACKWARD"))
+}
+
+async fn connector_runs(port: u16, token: &str, name: &str, create: Option<&str>) -> io::Result<bool> {
+    let path = format!("/connectors/{name}");
+    let found = http(port, "GET", &format!("{path}/status"), "").await?;
+    if !shows(&found, token) {
+        return Ok(false);
+    }
+    if let (Some(404), Some(configuration)) = (status(&found), create) {
+        http(port, "PUT", &format!("{path}/config"), configuration).await?;
+        return Ok(false);
+    }
+    // That of the connector and that of its one task.
+    Ok(status(&found) == Some(200) && found.matches(r#""state":"RUNNING""#).count() == 2)
 }
 
 /// One HTTP/1.1 exchange; the answer's head and body as text.

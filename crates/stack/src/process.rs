@@ -107,6 +107,10 @@ impl Process {
         *self.ended.borrow()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
     /// Completes when the program has ended.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
         let mut ended = self.ended.clone();
@@ -195,6 +199,7 @@ fn start_watcher(launch: &Launch) -> io::Result<Child> {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", &launch.directory).env("LC_ALL", "C");
+    command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
     // A terminal's Ctrl-C must reach us alone: the parts are then stopped in their order.
     command.process_group(0);

@@ -90,6 +90,7 @@ pub(crate) fn launch(
         part: Part::Registry,
         program: java.program.clone(),
         arguments,
+        environment: Vec::new(),
         directory: directory.path(""),
         log: directory.log(Part::Registry),
         pid_file: directory.pid_file(Part::Registry),

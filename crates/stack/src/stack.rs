@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 
+use crate::connect::{Connect, ConnectOptions};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::options::{Part, StackOptions};
@@ -87,7 +88,11 @@ impl Stack {
         };
         let ((postgres, registry), kafka) = tokio::try_join!(Box::pin(databases), Box::pin(broker))?;
 
-        let kafka_host = if options.secure.is_some() { secure::HOST } else { "127.0.0.1" };
+        let kafka_host = if options.secure.is_some() {
+            secure::HOST
+        } else {
+            "127.0.0.1"
+        };
         let port = |part: &Option<Managed>| part.as_ref().map_or(0, |part| part.launch.port.number());
         let (database_url, database_tcp_url) = match options.database_url {
             Some(url) => (url.clone(), url),
@@ -177,8 +182,21 @@ impl Stack {
             return pending().await;
         };
         managed.died().await;
-        let (tail, log) = (managed.launch.log_tail(), managed.launch.log.display());
-        (part, format!("{tail} (whole log: {log})"))
+        (part, managed.log_end())
+    }
+
+    /// Starts a Kafka Connect beside the stack, with its files in the stack's directory, fetching it where it is not in
+    /// the cache, and waits until its connector runs. It is to be stopped before the stack is.
+    ///
+    /// # Errors
+    /// When a program is missing or cannot be fetched, or it does not come up.
+    pub async fn connect(&self, options: &ConnectOptions) -> Result<Connect, Error> {
+        Connect::start(&self.directory, options, Arc::clone(&self.progress)).await
+    }
+
+    /// Its process, for who measures it: `None` where the part is not run by this stack or was killed.
+    pub async fn process_id(&self, part: Part) -> Option<u32> {
+        self.managed(part).ok()?.process_id().await
     }
 
     /// Freezes a part (`SIGSTOP`, to its children too) until [`Stack::resume`]: its connections stay open and silent.
@@ -230,6 +248,7 @@ impl Stack {
             Part::Postgres => &self.postgres,
             Part::Kafka => &self.kafka,
             Part::Registry => &self.registry,
+            Part::Connect => return Err(Error::NotManaged(part)),
         };
         managed.as_ref().ok_or(Error::NotManaged(part))
     }

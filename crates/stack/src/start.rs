@@ -29,7 +29,7 @@ pub(crate) struct Managed {
 }
 
 impl Managed {
-    fn new(launch: Launch, process: Process) -> Self {
+    pub(crate) fn new(launch: Launch, process: Process) -> Self {
         Self {
             launch,
             process: Mutex::new(Some(process)),
@@ -46,6 +46,17 @@ impl Managed {
         *process = Some(Box::pin(self.launch.start(progress)).await?);
         self.restarted.notify_waiters();
         Ok(())
+    }
+
+    /// Its process, unless it was killed.
+    pub(crate) async fn process_id(&self) -> Option<u32> {
+        self.process.lock().await.as_ref().map(Process::id)
+    }
+
+    /// The last lines of its log, and where the rest is.
+    pub(crate) fn log_end(&self) -> String {
+        let (tail, log) = (self.launch.log_tail(), self.launch.log.display());
+        format!("{tail} (whole log: {log})")
     }
 
     /// Completes when it has ended and nobody here had a hand in it: who kills or restarts it takes the process out of
@@ -91,7 +102,13 @@ impl Starter<'_> {
         let inner_count = if self.secure.is_some() { 2 } else { 1 };
         let plan = |port| {
             let inner = std::iter::repeat_with(port::free).take(inner_count);
-            kafka::launch(self.directory, java, &jars, port, inner.collect::<Result<_, _>>()?)
+            kafka::launch(
+                self.directory,
+                java,
+                &jars,
+                port,
+                inner.collect::<Result<_, _>>()?,
+            )
         };
         self.serve(Part::Kafka, plan).await
     }
