@@ -33,7 +33,9 @@ pub(crate) struct Connection(TcpStream);
 
 impl Connection {
     pub(crate) async fn open(server: &Server) -> Self {
-        Self(TcpStream::connect(server.address).await.unwrap())
+        let socket = TcpStream::connect(server.address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self(socket)
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

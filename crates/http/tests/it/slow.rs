@@ -1,4 +1,4 @@
-//! Peers that dawdle. The clock is virtual and moves when nobody has anything to do.
+//! Peers that dawdle. The clock is virtual and moves when nobody has anything to do, or by hand while it is held.
 
 use std::time::Duration;
 
@@ -60,6 +60,20 @@ async fn wait(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
+/// Keeps the clock from moving by itself, which it would do while bytes are under way between two sockets.
+struct Held(#[expect(dead_code, reason = "dropped to let go")] std::sync::mpsc::Sender<()>);
+
+fn hold_clock() -> Held {
+    let (held, release) = std::sync::mpsc::channel::<()>();
+    // The clock stands while a blocking task runs.
+    tokio::task::spawn_blocking(move || release.recv());
+    Held(held)
+}
+
+async fn advance(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_nothing_is_cut() {
     let server = serve(routes());
@@ -73,12 +87,12 @@ async fn a_reader_that_takes_nothing_is_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_its_time_gets_everything() {
-    let server = serve(routes());
+    let (server, _clock) = (serve(routes()), hold_clock());
     let mut connection = Connection::open(&server).await;
     connection.send(get_request("/whole")).await;
     for _ in 0..20 {
         connection.exactly(1 << 20).await.expect("still served");
-        wait(20).await;
+        advance(20).await;
     }
     connection.exactly(BIG - (20 << 20)).await.expect("the rest");
 }
@@ -115,10 +129,16 @@ async fn a_body_must_come_at_a_rate() {
     let answer = exchange(&server, format!("{head}content-length: 20000\r\n\r\n12345")).await;
     assert_eq!(status(&answer), 408);
     assert!(answer.contains("bytes/s"), "{answer}");
+    let _clock = hold_clock();
     let mut steady = Connection::open(&server).await;
-    steady.send(format!("{head}content-length: 20000\r\n\r\n")).await;
+    steady
+        .send(format!(
+            "{head}content-length: 20000\r\nexpect: 100-continue\r\n\r\n"
+        ))
+        .await;
+    steady.until("100 Continue\r\n\r\n").await;
     for _ in 0..10 {
-        wait(2).await;
+        advance(1).await;
         steady.send("x".repeat(2000)).await;
     }
     let answer = steady.rest().await;
@@ -130,6 +150,7 @@ type Sender = h2::client::SendRequest<Bytes>;
 /// A client whose streams have this much room each.
 async fn h2_client(server: &Server, window: u32) -> Sender {
     let socket = TcpStream::connect(server.address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     let (sender, connection) = h2::client::Builder::new()
         .initial_window_size(window)
         .handshake(socket)
@@ -166,8 +187,10 @@ async fn an_http_2_stream_whose_peer_takes_nothing_is_reset_and_others_go_on() {
         (1000, "/endless"),
     ] {
         let sender = h2_client(&server, window).await;
+        let clock = hold_clock();
         let stalled = h2_get(&sender, path).await;
         let other = h2_get(&sender, "/silent").await;
+        drop(clock);
         assert_eq!(
             end(stalled.into_body()).await,
             Some(Reason::CANCEL),
@@ -181,15 +204,16 @@ async fn an_http_2_stream_whose_peer_takes_nothing_is_reset_and_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn an_http_2_reader_that_takes_its_time_gets_everything() {
-    let server = serve(routes());
+    let (server, _clock) = (serve(routes()), hold_clock());
     let sender = h2_client(&server, 8 << 20).await;
     let mut body = h2_get(&sender, "/whole").await.into_body();
+
     let (mut sum, mut pause_at) = (0, 8 << 20);
     while let Some(piece) = body.data().await {
         let count = piece.unwrap().len();
         sum += count;
         if sum >= pause_at {
-            wait(20).await;
+            advance(20).await;
             pause_at += 8 << 20;
         }
         body.flow_control().release_capacity(count).unwrap();
