@@ -151,10 +151,10 @@ fn grant(new: NewStreamToken) -> Result<StreamGrant, Problem> {
             return Err(Problem::new(ErrorCode::InvalidRequest, detail).with_field("", detail));
         }
     };
-    let is_channel = |name: &String| (1..=CHANNEL_BYTES_MAX).contains(&name.len());
+    let is_channel = |name: &String| (1..=CHANNEL_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
     if !(1..=STREAM_TOKEN_CHANNEL_COUNT_MAX).contains(&channels.len()) || !channels.iter().all(is_channel) {
         let detail = format!(
-            "must be 1 to {STREAM_TOKEN_CHANNEL_COUNT_MAX} names of 1 to {CHANNEL_BYTES_MAX} bytes each"
+            "must be 1 to {STREAM_TOKEN_CHANNEL_COUNT_MAX} names of 1 to {CHANNEL_BYTES_MAX} bytes each, without U+0000"
         );
         return Err(invalid("/channels", detail));
     }

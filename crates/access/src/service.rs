@@ -84,6 +84,7 @@ impl Service {
         tokio::join!(
             watch.run(&stopper),
             watch.run_expiry(&stopper),
+            watch.run_open_tasks(&stopper),
             usage::run(&watch, &deps.store, &stopper),
         );
     }

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use chrono::{DateTime, TimeDelta, Utc};
 use posthaste_runtime::{Clock, Stopper, chain};
 use posthaste_store::{Error, Store};
-use posthaste_types::limits::{ACCESS_POLL_MS, ACCESS_STALE_S_MAX};
+use posthaste_types::limits::{ACCESS_POLL_MS, ACCESS_STALE_S_MAX, OPEN_TASKS_POLL_MS};
 use tokio::sync::Mutex;
 
 use crate::directory::{Directory, dead_since};
@@ -104,6 +104,20 @@ impl Watch {
             if directory.revision != revision || next.is_some_and(|at| at <= now) {
                 revision = directory.revision;
                 next = directory.end_dead(now);
+            }
+        }
+    }
+
+    /// Tells quotas how many tasks are open, until stopped; asks only when a tenant has that limit.
+    pub(crate) async fn run_open_tasks(&self, stopper: &Stopper) {
+        while pause(OPEN_TASKS_POLL_MS, stopper).await {
+            if !self.quotas.bound_open_tasks() {
+                continue;
+            }
+            match self.store.open_tasks().await {
+                Ok(counts) => self.quotas.set_open_tasks(counts),
+                // The count of a second ago is the best there is; that the database is away is told elsewhere.
+                Err(error) => tracing::debug!(error = %chain(&error), "open tasks cannot be counted"),
             }
         }
     }

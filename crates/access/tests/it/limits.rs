@@ -95,3 +95,34 @@ fn changes_of_different_limits_at_once_lose_none() {
         );
     });
 }
+
+#[test]
+fn a_tenant_with_as_many_open_tasks_as_it_may_submits_none_until_some_end() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.key("acme", &[Scope::Submit]).await;
+        let process = world.process().await;
+        let quota = Arc::clone(process.caller(&key).unwrap().quota());
+        let client = world.client().await;
+        let open = async |count: i64| {
+            let statement =
+                "insert into posthaste.open_tasks as open (tenant, shard, count) values ('acme', 0, $1)
+                on conflict (tenant, shard) do update set count = excluded.count";
+            client.execute(statement, &[&count]).await.unwrap();
+        };
+        open(5).await;
+        quota.take_tasks(1).expect("nobody counts without a limit");
+        let changes = LimitChanges {
+            open_tasks: Some(Some(5)),
+            ..LimitChanges::default()
+        };
+        let clock = world.clock();
+        set_limits(&world.store, &*clock, "acme", "cli".to_owned(), &changes)
+            .await
+            .unwrap();
+        eventually("the bound is reached", || quota.take_tasks(1).is_err()).await;
+        assert_eq!(quota.take_tasks(1).unwrap_err().status, 429);
+        open(2).await;
+        eventually("there is room", || quota.take_tasks(1).is_ok()).await;
+    });
+}

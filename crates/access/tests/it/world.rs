@@ -17,7 +17,7 @@ use posthaste_types::{ApiKey, KeyId, Scope, TenantLimits};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 use warp::http::Response;
 
 /// One runtime for all tests: the stack's tasks must outlive each of them.
@@ -102,10 +102,7 @@ impl World {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let stack = STACK.get_or_init(|| postgres("access")).await;
         let name = format!("access_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (admin, connection) = tokio_postgres::connect(stack.database_tcp_url(), NoTls)
-            .await
-            .unwrap();
-        tokio::spawn(connection);
+        let admin = connect(stack.database_tcp_url()).await;
         admin
             .batch_execute(&format!("create database {name}"))
             .await
@@ -129,6 +126,11 @@ impl World {
             url,
             own_stack,
         }
+    }
+
+    /// A connection beside the processes', to play the roles that write tasks.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url).await
     }
 
     /// What `posthaste keys` works with.
@@ -189,6 +191,12 @@ impl World {
         let stack = self.own_stack.as_ref().unwrap();
         stack.resume(Part::Postgres).await.unwrap();
     }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 fn store(url: &str) -> Store {
