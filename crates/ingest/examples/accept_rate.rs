@@ -1,5 +1,5 @@
-//! How many submissions a second the role accepts over real sockets: `accept_rate [CONNECTIONS] [SECONDS]`, over a
-//! Postgres of its own. Clients, server and database share the machine, so the figure is a lower bound.
+//! How many submissions a second the role accepts over real sockets: `accept_rate [CONNECTIONS] [SECONDS]
+//! [keyed]`, over a Postgres of its own; `keyed` sends each under an idempotency key. Clients, server and database share the machine, so the figure is a lower bound.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use posthaste_http::{bind, finish};
 use posthaste_ingest::{Deps, Options, Service};
-use posthaste_runtime::{Stopper, SystemClock};
+use posthaste_runtime::{Stopper, SystemClock, ids};
 use posthaste_schema::{SchemaId, TASK_REQUESTED};
 use posthaste_stack::{Stack, StackOptions};
 use posthaste_store::{Store, StoreOptions, migrate};
@@ -21,6 +21,7 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let connection_count: usize = arguments.next().unwrap_or_else(|| "128".to_owned()).parse()?;
     let seconds: u64 = arguments.next().unwrap_or_else(|| "10".to_owned()).parse()?;
+    let keyed = arguments.next().is_some();
     let stack = postgres().await?;
     let store = migrated(stack.database_url()).await?;
     let stopper = Stopper::new();
@@ -44,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
                 address,
                 Arc::clone(&accepted),
                 stopper.clone(),
+                keyed,
             ))
         })
         .collect();
@@ -101,17 +103,26 @@ async fn submit_until_stopped(
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     stopper: Stopper,
+    keyed: bool,
 ) -> anyhow::Result<()> {
     const BODY: &str = r#"{"type":"echo","payload":{"invoice":4711,"lines":[1,2,3]},"channel":"bench"}"#;
-    let request = format!(
-        "POST /v1/tasks HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
+    let request = |key: &str| {
+        format!(
+            "POST /v1/tasks HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{key}content-length: {}\r\n\r\n{BODY}",
+            BODY.len()
+        )
+    };
+    let plain = request("");
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut answer = [0; 4096];
     while !stopper.is_stopped() {
-        stream.write_all(request.as_bytes()).await?;
+        if keyed {
+            let key = format!("idempotency-key: \"{}\"\r\n", ids::claim_token().uuid());
+            stream.write_all(request(&key).as_bytes()).await?;
+        } else {
+            stream.write_all(plain.as_bytes()).await?;
+        }
         let count = stream.read(&mut answer).await?;
         anyhow::ensure!(answer[..count].starts_with(b"HTTP/1.1 202"), "not a 202");
         accepted.fetch_add(1, Ordering::Relaxed);

@@ -48,6 +48,7 @@ impl Maintenance {
             ..
         } = self.options;
         let made = self.store.ensure_partitions(now, days_ahead).await?;
+        self.store.fold_open_tasks().await?;
         let mut dropped = self.store.drop_published(now).await?;
         dropped.extend(
             self.store

@@ -9,7 +9,7 @@ use posthaste_types::{EventId, EventKind, InvalidTransition, Task, TaskId, topic
 use crate::history::{self, Change, NOTE_CANCEL};
 use crate::outbox::{self, OutboxRow};
 use crate::row::{task_columns, task_of_row};
-use crate::{Error, Store, query};
+use crate::{Error, Store, open_tasks, query};
 
 pub(crate) const LOCK_TASK: &str = concat!(
     "-- lock_task\nselect ",
@@ -91,6 +91,7 @@ impl Store {
             traceparent: task.traceparent.as_deref(),
         };
         outbox::add(&transaction, &row).await?;
+        open_tasks::add(&transaction, &[tenant], &[-1]).await?;
         transaction.commit().await.map_err(error)?;
         Ok(TaskChange::Changed(Box::new(task)))
     }

@@ -36,6 +36,11 @@ with ended as (
 ), ", $retries, "published as (
     insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
     select event_id, $18, record_key, kind, value, tenant, traceparent from ended
+), counted as (
+    insert into posthaste.open_tasks as open (tenant, shard, count)
+    select tenant, (pg_backend_pid() % 64)::smallint, -count(*) from ended where state in ('DONE', 'FAILED')
+    group by tenant order by tenant
+    on conflict (tenant, shard) do update set count = open.count + excluded.count
 )
 select event_id from ended"
         )

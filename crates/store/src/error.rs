@@ -34,6 +34,9 @@ pub enum Error {
     /// More waits for its commit than the bound allows.
     #[error("the queue of `{0}` is full")]
     QueueFull(&'static str),
+    /// What waits for its commit has waited for longer than the bound: the database is away or drowning.
+    #[error("the queue of `{0}` stands still")]
+    QueueStalled(&'static str),
     /// A grouped write took longer than its bound; whether it was made is unknown.
     #[error("a grouped write of `{0}` took longer than its bound")]
     TimedOut(&'static str),
@@ -71,7 +74,7 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Pool(_) | Self::QueueFull(_) | Self::TimedOut(_) | Self::Stopping => ErrorKind::Unavailable,
+            Self::Pool(_) | Self::QueueFull(_) | Self::QueueStalled(_) | Self::TimedOut(_) | Self::Stopping => ErrorKind::Unavailable,
             Self::Group(error) => error.kind(),
             Self::Setup(_) => ErrorKind::Setup,
             Self::Corrupt(_) => ErrorKind::Internal,

@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use posthaste_runtime::Stopper;
-use posthaste_types::limits::{GROUP_BYTES_MAX, GROUP_ROW_COUNT_MAX};
+use posthaste_types::limits::{GROUP_BYTES_MAX, GROUP_ROW_COUNT_MAX, SUBMIT_QUEUE_AGE_MS_MAX};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use tokio_postgres::Client;
 use tokio_util::task::TaskTracker;
@@ -69,6 +70,7 @@ pub(crate) struct Waiting<W: Write> {
     pub(crate) item: W::Item,
     pub(crate) reply: oneshot::Sender<Result<W::Outcome, Error>>,
     size: Size,
+    since: Instant,
     _room: Room,
 }
 
@@ -137,8 +139,12 @@ impl<W: Write> Group<W> {
         Self { shared, lanes }
     }
 
-    /// Writes one item, or refuses it at once when the queue is full.
+    /// Writes one item, or refuses it at once when the queue is full or its oldest item has waited for too long: who
+    /// came now would only wait longer.
     pub(crate) async fn try_write(&self, item: W::Item) -> Result<W::Outcome, Error> {
+        if self.shared.is_stalled() {
+            return Err(Error::QueueStalled(W::NAME));
+        }
         let size = W::size(&item);
         let full = |error: TryAcquireError| match error {
             TryAcquireError::NoPermits => Error::QueueFull(W::NAME),
@@ -217,11 +223,22 @@ impl<W: Write> Shared<W> {
             item,
             reply,
             size,
+            since: Instant::now(),
             _room: room,
         });
         drop(queue);
         self.arrived.notify_one();
         Ok(answer)
+    }
+
+    /// Whether no lane has come to the oldest item within the bound.
+    fn is_stalled(&self) -> bool {
+        const AGE_MAX: Duration = Duration::from_millis(SUBMIT_QUEUE_AGE_MS_MAX);
+        let queue = self.queue.lock();
+        queue
+            .waiting
+            .front()
+            .is_some_and(|oldest| oldest.since.elapsed() > AGE_MAX)
     }
 
     /// Takes what may travel together, oldest first.

@@ -16,6 +16,7 @@ mod keys;
 mod lane;
 mod list;
 mod migrate;
+mod open_tasks;
 mod outbox;
 mod partitions;
 mod pool;

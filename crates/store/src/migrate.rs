@@ -37,6 +37,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_idempotency.sql"),
     },
     Migration {
+        version: 6,
+        name: "open_tasks",
+        sql: include_str!("../migrations/0006_open_tasks.sql"),
+    },
+    Migration {
         version: 8,
         name: "grants",
         sql: include_str!("../migrations/0008_grants.sql"),

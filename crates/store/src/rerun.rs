@@ -8,7 +8,7 @@ use posthaste_types::{EventId, Task, TaskId, topics};
 use crate::cancel::{TaskChange, lock_task};
 use crate::history::{self, Change, NOTE_RERUN, run_changes};
 use crate::outbox::{self, OutboxRow};
-use crate::{Error, Store, query};
+use crate::{Error, Store, open_tasks, query};
 
 const RERUN_TASK: &str = "-- rerun_task
     update posthaste.tasks
@@ -63,6 +63,7 @@ impl Store {
             traceparent: task.traceparent.as_deref(),
         };
         outbox::add(&transaction, &row).await?;
+        open_tasks::add(&transaction, &[tenant], &[1]).await?;
         transaction.commit().await.map_err(error)?;
         Ok(TaskChange::Changed(Box::new(task)))
     }

@@ -2,7 +2,7 @@
 
 /// The columns of one array each; [`crate::submit_row::RowArrays`] holds them in this order.
 macro_rules! submit_statement {
-    ($name:literal, $with:literal, $from:literal, $end:literal) => {
+    ($name:literal, $with:literal, $from:literal, $tenants:literal, $end:literal) => {
         concat!(
             "-- ", $name, "\nwith ", $with, "stored as (
     insert into posthaste.tasks (id, tenant, type, queue, key, channel, payload, priority, not_before, deadline,
@@ -10,12 +10,16 @@ macro_rules! submit_statement {
     select id, tenant, type, queue, key, channel, payload, priority, not_before, deadline, timeout_ms, retry, tags,
         traceparent, case when scheduled then 'SCHEDULED' else 'INIT' end::posthaste.task_state, created_at
     from ", $from, "
+), counted as (
+    insert into posthaste.open_tasks as open (tenant, shard, count)
+    select tenant, (pg_backend_pid() % 64)::smallint, count(*) from ", $tenants, " group by tenant order by tenant
+    on conflict (tenant, shard) do update set count = open.count + excluded.count
 )", $end
         )
     };
 }
 
-/// Without idempotency keys and timers: two inserts that read the same arrays.
+/// Without idempotency keys and timers: inserts that read the same arrays.
 pub(crate) const SUBMIT: &str = submit_statement!(
     "submit",
     "",
@@ -24,6 +28,7 @@ pub(crate) const SUBMIT: &str = submit_statement!(
         $16::timestamptz[])
         as new (id, tenant, type, queue, key, channel, payload, priority, not_before, deadline, timeout_ms, retry,
             tags, traceparent, scheduled, created_at)",
+    "unnest($2::text[]) as new (tenant)",
     "
 insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
 select event_id, topic, record_key, type, value, tenant, traceparent
@@ -74,6 +79,7 @@ pub(crate) const SUBMIT_WITH_KEYS: &str = submit_statement!(
     select * from input where owner is null
         or owner in (select task_id from entered where not guard union all select task_id from crossed)
 ), ",
+    "fresh",
     "fresh",
     ", published as (
     insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)

@@ -12,7 +12,7 @@ use posthaste_types::{EventKind, Task, TaskId, TaskState, topics};
 use uuid::Uuid;
 
 use crate::row::{task_columns, task_of_row};
-use crate::{Error, ErrorKind, Store, query};
+use crate::{Error, ErrorKind, Store, open_tasks, query};
 
 const TAKE_TIMERS: &str = "-- take_timers
     delete from posthaste.timers t
@@ -151,6 +151,7 @@ impl Store {
     ) -> Result<(), Error> {
         let mut outbox = OutboxRows::default();
         let (mut ready, mut expired) = (Vec::new(), Vec::new());
+        let mut ended_of: Vec<String> = Vec::new();
         let (lowest, highest) = (ids.first(), ids.last());
         for row in query::rows(transaction, LOCK_TASKS, &[&ids, &lowest, &highest]).await? {
             let mut task = task_of_row(&row)?;
@@ -158,6 +159,7 @@ impl Store {
             if is_late && let Ok(state) = task.state.apply(Event::Expire) {
                 expired.push(task.id.uuid());
                 enter(&mut task, state, now);
+                ended_of.push(task.tenant.clone());
                 outbox.add_event(&task, now, self.schema_id(topics::RESULTS).await?);
             } else if is_due(&task)
                 && let Ok(state) = task.state.apply(Event::Due)
@@ -178,6 +180,8 @@ impl Store {
         }
         if !expired.is_empty() {
             query::execute(transaction, EXPIRE, &[&expired, &lowest, &highest, &now]).await?;
+            let tenants: Vec<&str> = ended_of.iter().map(String::as_str).collect();
+            open_tasks::add(transaction, &tenants, &vec![-1; tenants.len()]).await?;
         }
         fired.ready_count += ready.len();
         fired.expired_count += expired.len();

@@ -8,6 +8,7 @@ mod attempts;
 mod grants;
 mod idempotency;
 mod mirror;
+mod open_tasks;
 mod outage;
 mod plans;
 mod setup;

@@ -25,7 +25,9 @@ fn connections_that_break_mid_commit_lose_nothing_and_repeat_nothing() {
             tokio::spawn(async move {
                 // The same submission again and again, as a client would with its key, until it is known.
                 let new = new(&task);
-                while world.submitter.submit(new.clone()).await.is_err() {}
+                while world.submitter.submit(new.clone()).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
                 let token = world.run(&mut task).await;
                 assert_eq!(task.attempt, 1, "no claim is counted twice");
                 let done = completion(&task, token, TaskState::Done);
