@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use posthaste_types::{AttemptId, EndpointId, EventId, EventKind, TaskId};
+use posthaste_types::{AttemptId, EndpointId, EventId, EventKind, TaskId, whole};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -41,7 +41,7 @@ pub struct NewEndpoint {
     #[schema(value_type = Option<shapes::RatePerS>)]
     pub rate_per_s: Option<f64>,
     /// Requests at once; absent means the default.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::option")]
     #[schema(value_type = Option<shapes::MaxInFlight>)]
     pub max_in_flight: Option<u32>,
     /// One at a time, in order.
@@ -92,7 +92,7 @@ pub struct EndpointPatch {
     /// Requests at once; null puts back the default.
     #[serde(
         default,
-        deserialize_with = "present",
+        deserialize_with = "whole::present",
         skip_serializing_if = "Option::is_none"
     )]
     #[schema(value_type = Option<shapes::MaxInFlight>)]

@@ -1,7 +1,7 @@
 //! API keys, stream tokens and the audit log.
 
 use chrono::{DateTime, Utc};
-use posthaste_types::{AuditId, KeyId, Scope, TaskId};
+use posthaste_types::{AuditId, KeyId, Scope, TaskId, whole};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -72,7 +72,11 @@ pub struct KeyPage {
 #[serde(deny_unknown_fields)]
 pub struct RotateKey {
     /// How long the old key goes on, seconds, up to 30 days; absent: a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "whole::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::KeyOverlap>)]
     pub overlap_s: Option<u64>,
 }
@@ -90,7 +94,11 @@ pub struct NewStreamToken {
     #[schema(value_type = Option<shapes::TaskId>)]
     pub task: Option<TaskId>,
     /// How long streams may be opened with it, seconds, 1 to 900; absent: 900.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "whole::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::StreamTokenTtl>)]
     pub ttl_s: Option<u64>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use posthaste_types::{RetryPolicy, TaskId, TaskState};
+use posthaste_types::{RetryPolicy, TaskId, TaskState, whole};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -37,7 +37,11 @@ pub struct SubmitRequest {
     #[schema(value_type = Option<shapes::Channel>)]
     pub channel: Option<String>,
     /// 0 to 9.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "whole::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::Priority>)]
     pub priority: Option<i64>,
     /// SCHEDULED until then. Excludes `delay_s`.

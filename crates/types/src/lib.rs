@@ -10,6 +10,7 @@ pub mod state;
 pub mod task;
 pub mod tenant;
 pub mod topics;
+pub mod whole;
 
 pub use api_key::{ApiKey, InvalidApiKey, KeyHash};
 pub use code::ErrorCode;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct RetryPolicy {
     /// Attempts in all, the first included; 1 means no retry. 1 to [`crate::limits::ATTEMPT_COUNT_MAX`].
+    #[serde(deserialize_with = "crate::whole::deserialize")]
     pub max_attempts: u32,
     /// The upper bound of the first wait, in seconds. 0 to `max_s`.
     pub base_s: f64,

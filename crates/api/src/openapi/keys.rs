@@ -9,7 +9,7 @@ use utoipa::openapi::{ObjectBuilder, Ref, Type};
 
 use super::operation::{Answer, Operation, query};
 use super::{examples, headers, shapes};
-use crate::{AuditPage, Key, KeyPage, NewKey, NewStreamToken, RotateKey, StreamToken};
+use crate::{AuditPage, Key, KeyPage, NewKey, RotateKey, StreamToken};
 
 const TAG: &str = "keys";
 
@@ -97,7 +97,7 @@ fn stream_token() -> Operation {
              of the named channels, or of the one task, alone. Give one of `channels` and `task`.",
         )
         .key(Scope::Read)
-        .body::<NewStreamToken>(&[("One channel", examples::new_stream_token())])
+        .body::<shapes::StreamGrant>(&[("One channel", examples::new_stream_token())])
         .answers(Answer::json::<StreamToken>("201", "The token.", examples::stream_token()))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use posthaste_types::{ErrorCode, Scope};
 use serde_json::Value;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::SecurityRequirement;
@@ -198,8 +199,10 @@ pub(crate) fn reference<T: ToSchema>() -> RefOr<Schema> {
     Ref::from_schema_name(T::name()).into()
 }
 
+/// An empty value counts as absent.
 pub(crate) fn query(name: &str, about: &str, schema: impl Into<RefOr<Schema>>) -> ParameterBuilder {
-    parameter(ParameterIn::Query, name, about, schema)
+    let empty: Extensions = [("allowEmptyValue", true)].into_iter().collect();
+    parameter(ParameterIn::Query, name, about, schema).extensions(Some(empty))
 }
 
 pub(crate) fn header(name: &str, about: &str, schema: impl Into<RefOr<Schema>>) -> Parameter {

@@ -6,12 +6,16 @@
 
 use posthaste_types::{self as types, limits};
 use serde_json::Value;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType};
+use utoipa::openapi::schema::{
+    AdditionalProperties, AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType,
+};
 use utoipa::openapi::{KnownFormat, Ref, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// Everything that Postgres can hold in a text.
 const NO_NUL: &str = r"^[^\u0000]*$";
+/// No control characters, neither of ASCII nor of Latin-1.
+const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// A field value of HTTP without control characters but the tab.
 const HEADER_VALUE: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$";
 /// A `token` of RFC 9110, section 5.6.2.
@@ -92,7 +96,9 @@ shapes! {
         => "What a key allows: `submit` tasks, `read` them and their events, or `admin`: everything.";
     Scopes = ArrayBuilder::new().items(Ref::from_schema_name("Scope")).min_items(Some(1))
         => "What a key allows; `admin` allows all.";
-    KeyName = text(1, limits::KEY_NAME_BYTES_MAX) => "For people. The limit is in bytes of UTF-8.";
+    KeyName = text(1, limits::KEY_NAME_BYTES_MAX).pattern(Some(NO_CONTROL))
+        => "For people. The limit is in bytes of UTF-8.";
+    StreamGrant = stream_grant() => "Which streams the token opens: those of `channels`, or that of `task`.";
     KeyOverlap = whole(0.0, limits::KEY_OVERLAP_S_MAX as f64).default(Some(limits::KEY_OVERLAP_S_DEFAULT.into()))
         => "Seconds that the old key goes on.";
     GrantedChannels = ArrayBuilder::new()
@@ -216,6 +222,22 @@ fn retry_policy() -> ObjectBuilder {
             seconds(default.max_s, "The bound never exceeds this, seconds."),
         )
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
+/// One of the two, not both and not neither.
+fn stream_grant() -> AllOfBuilder {
+    let only = |name: &str, other: &str, named: Type| {
+        ObjectBuilder::new()
+            .property(name, ObjectBuilder::new().schema_type(named))
+            .property(other, ObjectBuilder::new().schema_type(Type::Null))
+            .required(name)
+    };
+    let one = OneOfBuilder::new()
+        .item(only("channels", "task", Type::Array))
+        .item(only("task", "channels", Type::String));
+    AllOfBuilder::new()
+        .item(Ref::from_schema_name("NewStreamToken"))
+        .item(one)
 }
 
 fn task_error() -> ObjectBuilder {
