@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use deadpool_postgres::Transaction;
 use posthaste_types::limits::ENDPOINT_COUNT_MAX;
 use posthaste_types::{EndpointId, EventKind};
 use tokio_postgres::Row;
@@ -11,7 +12,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::row::Columns;
-use crate::{Error, Store, query};
+use crate::{Act, Error, Store, query};
 
 macro_rules! endpoint_columns {
     () => {
@@ -139,14 +140,20 @@ pub struct Endpoint {
 }
 
 impl Store {
-    /// Stores a new, enabled endpoint; `false` when the tenant has [`ENDPOINT_COUNT_MAX`] already.
+    /// Stores a new, enabled endpoint; `false` when the tenant has `count_max` already.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn add_endpoint(&self, endpoint: &Endpoint) -> Result<bool, Error> {
-        let client = self.client().await?;
+    pub async fn add_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        count_max: u32,
+        act: &Act<'_>,
+    ) -> Result<bool, Error> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(Error::database("begin"))?;
         let added = query::execute(
-            &client,
+            &transaction,
             ADD_ENDPOINT,
             &[
                 &endpoint.id.uuid(),
@@ -163,11 +170,11 @@ impl Store {
                 &endpoint.signing,
                 &endpoint.key.expose(),
                 &endpoint.created_at,
-                &COUNT_MAX,
+                &i64::from(count_max),
             ],
         )
         .await?;
-        Ok(added == 1)
+        commit_one(transaction, added, act, endpoint.id).await
     }
 
     /// A tenant's endpoints, newest first.
@@ -224,10 +231,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn update_endpoint(&self, endpoint: &Endpoint, read_at: DateTime<Utc>) -> Result<bool, Error> {
-        let client = self.client().await?;
+    pub async fn update_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        read_at: DateTime<Utc>,
+        act: &Act<'_>,
+    ) -> Result<bool, Error> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(Error::database("begin"))?;
         let updated = query::execute(
-            &client,
+            &transaction,
             UPDATE_ENDPOINT,
             &[
                 &endpoint.tenant,
@@ -246,7 +259,7 @@ impl Store {
             ],
         )
         .await?;
-        Ok(updated == 1)
+        commit_one(transaction, updated, act, endpoint.id).await
     }
 
     /// Enables or disables an endpoint, with the reason where the system decided so; none when it is gone. Deliveries
@@ -256,20 +269,22 @@ impl Store {
     /// As [`Self::endpoints`].
     pub async fn set_endpoint_enabled(
         &self,
-        tenant: &str,
         id: EndpointId,
         enabled: bool,
         reason: Option<&str>,
-        at: DateTime<Utc>,
+        act: &Act<'_>,
     ) -> Result<Option<Endpoint>, Error> {
-        let client = self.client().await?;
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(Error::database("begin"))?;
         let row = query::row(
-            &client,
+            &transaction,
             SET_ENDPOINT_ENABLED,
-            &[&tenant, &id.uuid(), &enabled, &reason, &at],
+            &[&act.tenant, &id.uuid(), &enabled, &reason, &act.at],
         )
         .await?;
-        row.as_ref().map(endpoint_of_row).transpose()
+        let Some(row) = row else { return Ok(None) };
+        commit_one(transaction, 1, act, id).await?;
+        endpoint_of_row(&row).map(Some)
     }
 
     /// Deletes an endpoint and what waits for it; `false` when there is none. Its attempts stay until retention takes
@@ -277,10 +292,27 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn delete_endpoint(&self, tenant: &str, id: EndpointId) -> Result<bool, Error> {
-        let client = self.client().await?;
-        Ok(query::execute(&client, DELETE_ENDPOINT, &[&tenant, &id.uuid()]).await? == 1)
+    pub async fn delete_endpoint(&self, id: EndpointId, act: &Act<'_>) -> Result<bool, Error> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(Error::database("begin"))?;
+        let deleted = query::execute(&transaction, DELETE_ENDPOINT, &[&act.tenant, &id.uuid()]).await?;
+        commit_one(transaction, deleted, act, id).await
     }
+}
+
+/// Commits a write of one row with its entry in the audit log; `false`, and nothing, when no row was written.
+async fn commit_one(
+    transaction: Transaction<'_>,
+    row_count: u64,
+    act: &Act<'_>,
+    id: EndpointId,
+) -> Result<bool, Error> {
+    if row_count != 1 {
+        return Ok(false);
+    }
+    act.note(&transaction, id).await?;
+    transaction.commit().await.map_err(Error::database("commit"))?;
+    Ok(true)
 }
 
 const COUNT_MAX: i64 = ENDPOINT_COUNT_MAX as i64;

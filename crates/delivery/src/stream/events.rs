@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use metrics::Counter;
 use posthaste_api::Problem;
-use posthaste_http::{Caller, HttpResponse, Query};
+use posthaste_http::{Caller, HttpResponse, Query, StreamGrant};
 use posthaste_runtime::metric;
 use posthaste_types::limits::{CHANNEL_BYTES_MAX, HEARTBEAT_S, STREAM_FILTER_LEN_MAX};
 use posthaste_types::{ErrorCode, EventKind};
@@ -22,18 +22,18 @@ use crate::stream::response::event_stream;
 
 /// One open stream.
 struct Events {
-    context: Arc<Context>,
     feed: Feed,
     is_open: bool,
     heartbeat_at: Instant,
     events_sent: Counter,
-    _opened: Opened,
+    opened: Opened,
 }
 
 /// Answers with the stream.
 ///
 /// # Errors
-/// 400 for a parameter that is not understood, 503 when no stream can be opened now.
+/// 400 for a parameter that is not understood, 403 for a channel that a stream token is not for, 429 when the tenant has
+/// as many streams open as it may, 503 when no stream can be opened now.
 pub(crate) fn open(
     context: Arc<Context>,
     caller: &Caller,
@@ -41,14 +41,13 @@ pub(crate) fn open(
     last_event_id: Option<String>,
 ) -> Result<HttpResponse, Problem> {
     let (filter, start) = parse(caller, query, last_event_id)?;
-    let opened = context.open()?;
+    let opened = context.open(caller)?;
     let events = Events {
-        feed: Feed::new(Arc::clone(&context), filter, start),
-        context,
+        feed: Feed::new(context, filter, start),
         is_open: false,
         heartbeat_at: Instant::now(),
         events_sent: metrics::counter!(metric::EVENTS_SENT),
-        _opened: opened,
+        opened,
     };
     Ok(event_stream(unfold(events, async |mut events| {
         events.next_chunk().await.map(|chunk| (chunk, events))
@@ -56,7 +55,7 @@ pub(crate) fn open(
 }
 
 impl Events {
-    /// What to send next; none when the process is stopping.
+    /// What to send next; none when the process is stopping, or the caller's key is dead.
     async fn next_chunk(&mut self) -> Option<Bytes> {
         self.feed.set_client_turn(false);
         let chunk = if std::mem::replace(&mut self.is_open, true) {
@@ -72,7 +71,7 @@ impl Events {
     async fn wait(&mut self) -> Option<Bytes> {
         tokio::select! {
             biased;
-            () = self.context.stopper.stopped() => return None,
+            () = self.opened.ended() => return None,
             () = self.feed.fill() => {}
             () = tokio::time::sleep_until(self.heartbeat_at) => {}
         }
@@ -102,9 +101,7 @@ fn parse(
     last_event_id: Option<String>,
 ) -> Result<(Filter, Start), Problem> {
     let kinds: Vec<EventKind> = query.parsed_list("event")?;
-    let mut channels = query.list("channel");
-    channels.sort_unstable();
-    channels.dedup();
+    let channels = query.list("channel");
     let types = query.list("type");
     for (name, values) in [("channel", &channels), ("type", &types)] {
         if values.len() > STREAM_FILTER_LEN_MAX || values.iter().any(|value| value.len() > CHANNEL_BYTES_MAX)
@@ -116,6 +113,9 @@ fn parse(
     }
     let cursor = query.one("cursor")?;
     query.end()?;
+    let mut channels = granted(caller, channels)?;
+    channels.sort_unstable();
+    channels.dedup();
     let filter = Filter {
         kinds: if kinds.is_empty() {
             KindSet::ALL
@@ -127,6 +127,29 @@ fn parse(
         ..Filter::of_tenant(caller.tenant())
     };
     Ok((filter, start(last_event_id, cursor)?))
+}
+
+/// The channels that a caller gets who asks for these; for a stream token, asking for none means all of its own.
+fn granted(caller: &Caller, asked: Vec<String>) -> Result<Vec<String>, Problem> {
+    let forbidden = |detail: String| Problem::new(ErrorCode::Forbidden, detail);
+    let own = match caller.grant() {
+        None => return Ok(asked),
+        Some(StreamGrant::Task(task)) => {
+            return Err(forbidden(format!(
+                "this stream token is for `/v1/tasks/{task}/events` alone"
+            )));
+        }
+        Some(StreamGrant::Channels(own)) => own,
+    };
+    if asked.is_empty() {
+        return Ok(own.clone());
+    }
+    match asked.iter().find(|channel| !own.contains(channel)) {
+        None => Ok(asked),
+        Some(other) => Err(forbidden(format!(
+            "this stream token is not for channel `{other}`"
+        ))),
+    }
 }
 
 /// A reconnecting EventSource repeats the URL it was given, so its header, which is newer, wins.
@@ -167,6 +190,35 @@ mod tests {
         assert_eq!(filter.types, ["x"]);
         assert!(filter.kinds.contains(EventKind::Failed) && !filter.kinds.contains(EventKind::Running));
         assert_eq!(start, Start::Latest);
+    }
+
+    fn with_token(grant: StreamGrant, query: &str) -> Result<Vec<Arc<str>>, Problem> {
+        let open = Caller::open();
+        let caller = Caller::with_grant(
+            "acme".into(),
+            open.actor().clone(),
+            grant,
+            Arc::clone(open.quota()),
+        );
+        parse(&caller, Query::parse(query), None).map(|(filter, _)| filter.channels)
+    }
+
+    #[test]
+    fn a_stream_token_sees_its_own_channels_alone() {
+        let own = || StreamGrant::Channels(vec!["b".to_owned(), "a".to_owned()]);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        assert_eq!(
+            with_token(own(), "event=task.done").unwrap(),
+            [a.clone(), b.clone()]
+        );
+        assert_eq!(with_token(own(), "channel=b").unwrap(), [b]);
+        for query in ["channel=c", "channel=a,c", "channel=A", "channel=a%20"] {
+            assert_eq!(with_token(own(), query).unwrap_err().status, 403, "{query}");
+        }
+        let task = StreamGrant::Task(posthaste_runtime::ids::task_id());
+        for query in ["", "channel=a"] {
+            assert_eq!(with_token(task.clone(), query).unwrap_err().status, 403);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::unfold;
 use metrics::Counter;
 use posthaste_api::{Problem, TaskView};
-use posthaste_http::{Caller, HttpResponse, empty};
+use posthaste_http::{Caller, HttpResponse, StreamGrant, empty};
 use posthaste_runtime::{Backoff, chain, metric};
 use posthaste_types::limits::HEARTBEAT_S;
 use posthaste_types::{ErrorCode, EventId, Task, TaskId};
@@ -41,13 +41,14 @@ struct TaskEvents {
     is_ended: bool,
     heartbeat_at: Instant,
     events_sent: Counter,
-    _opened: Opened,
+    opened: Opened,
 }
 
 /// Answers with the stream, or with 204 when a client that has seen the end comes back.
 ///
 /// # Errors
-/// 404 for an unknown task, 400 for an id that is not of this stream, 503 when no stream can be opened now.
+/// 404 for an unknown task, 400 for an id that is not of this stream, 403 when a stream token is for another task, 429
+/// when the tenant has as many streams open as it may, 503 when no stream can be opened now.
 pub(crate) async fn open(
     context: Arc<Context>,
     caller: Caller,
@@ -60,7 +61,13 @@ pub(crate) async fn open(
         .filter(|id| !id.is_empty())
         .map(|id| parse_version(&id))
         .transpose()?;
-    let opened = context.open()?;
+    if let Some(StreamGrant::Task(own)) = caller.grant()
+        && *own != task
+    {
+        let detail = format!("this stream token is for `/v1/tasks/{own}/events` alone");
+        return Err(Problem::new(ErrorCode::Forbidden, detail));
+    }
+    let opened = context.open(&caller)?;
     let filter = Arc::new(Filter {
         task: Some(task),
         ..Filter::of_tenant(caller.tenant())
@@ -72,6 +79,7 @@ pub(crate) async fn open(
         .task(caller.tenant(), task)
         .await
         .map_err(unavailable)?
+        .filter(|task| is_granted(&caller, task))
         .ok_or_else(not_found)?;
     // A version that is still to come was not given by a stream of this task.
     let seen = seen.filter(|version| *version <= state.version);
@@ -88,13 +96,23 @@ pub(crate) async fn open(
         is_ended: false,
         heartbeat_at: Instant::now(),
         events_sent: metrics::counter!(metric::EVENTS_SENT),
-        _opened: opened,
+        opened,
     };
     events.chunk.push_part(frame::opening(None));
     events.push_state(state);
     Ok(event_stream(unfold(events, async |mut events| {
         events.next_chunk().await.map(|chunk| (chunk, events))
     })))
+}
+
+/// Whether the caller may see a task of its tenant: one in another channel than a stream token's is as good as none.
+fn is_granted(caller: &Caller, task: &Task) -> bool {
+    match caller.grant() {
+        Some(StreamGrant::Channels(own)) => {
+            task.channel.as_ref().is_some_and(|channel| own.contains(channel))
+        }
+        Some(StreamGrant::Task(_)) | None => true,
+    }
 }
 
 fn unavailable(error: posthaste_store::Error) -> Problem {
@@ -117,16 +135,17 @@ fn parse_version(id: &str) -> Result<i32, Problem> {
 }
 
 impl TaskEvents {
-    /// What to send next; none when the task has ended or the process is stopping.
+    /// What to send next; none when the task has ended, the process is stopping, or the caller's key is dead.
     async fn next_chunk(&mut self) -> Option<Bytes> {
         if self.chunk.is_empty() {
             if self.is_ended {
                 return None;
             }
-            let (stopper, heartbeat_at) = (self.context.stopper.clone(), self.heartbeat_at);
+            let heartbeat_at = self.heartbeat_at;
+            let ended = self.opened.ended();
             tokio::select! {
                 biased;
-                () = stopper.stopped() => return None,
+                () = ended => return None,
                 () = self.fill() => {}
                 () = tokio::time::sleep_until(heartbeat_at) => {}
             }

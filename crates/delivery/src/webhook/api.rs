@@ -4,29 +4,29 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use posthaste_api::{
-    Attempt, AttemptPage, EndpointPage, EventEnvelope, Links, NewEndpoint, Problem, TaskView,
+    Attempt, AttemptPage, EndpointPage, EndpointPatch, EndpointSecret, NewEndpoint, Problem,
 };
 use posthaste_http::{Caller, HttpResponse, Query, empty, json};
 use posthaste_runtime::{Clock, chain, ids};
 use posthaste_store::{
-    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, Endpoint, Error, ErrorKind, Store, WebhookAttempt,
-    WebhookRetry,
+    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Act, AttemptFilter, Endpoint, Error, ErrorKind, Store, WebhookAttempt,
 };
 use posthaste_types::limits::{ENDPOINT_COUNT_MAX, PAGE_ATTEMPT_COUNT};
-use posthaste_types::topics::DEFAULT_QUEUE;
-use posthaste_types::{AttemptId, EndpointId, ErrorCode, EventKind, TaskState};
-use serde::Serialize;
+use posthaste_types::{AttemptId, EndpointId, ErrorCode};
+use serde_json::{Value, json};
 use warp::http::header::{CACHE_CONTROL, LOCATION};
 use warp::http::{HeaderValue, StatusCode};
 
 use crate::webhook::address::Policy;
 use crate::webhook::deliver::Deliverer;
 use crate::webhook::directory::{Directories, Target};
-use crate::webhook::settings::{self, EndpointPatch, Identity};
+use crate::webhook::sample;
+use crate::webhook::settings::{self, Identity};
 use crate::webhook::signature;
 
 /// Times that a change is made again from what another has just stored.
 const UPDATE_TRY_COUNT: usize = 5;
+const COUNT_MAX: u32 = ENDPOINT_COUNT_MAX as u32;
 
 /// What the routes need.
 pub(crate) struct Api {
@@ -35,11 +35,6 @@ pub(crate) struct Api {
     pub(crate) deliverer: Arc<Deliverer>,
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<dyn Clock>,
-}
-
-#[derive(Serialize)]
-struct SecretView {
-    secret: String,
 }
 
 type Answer = Result<HttpResponse, Problem>;
@@ -54,8 +49,11 @@ impl Api {
             created_at: self.clock.now(),
         };
         let endpoint = settings::endpoint(new, identity, self.policy)?;
-        if !self.store.add_endpoint(&endpoint).await.map_err(unavailable)? {
-            let detail = format!("there are {ENDPOINT_COUNT_MAX} endpoints already; delete one");
+        let count_max = count_max(caller);
+        let act = self.act(caller, "endpoint.create", audited(&endpoint));
+        let added = self.store.add_endpoint(&endpoint, count_max, &act).await;
+        if !added.map_err(unavailable)? {
+            let detail = format!("there are {count_max} endpoints already, as many as may be; delete one");
             return Err(Problem::new(ErrorCode::TooManyRequests, detail));
         }
         self.note_change().await;
@@ -94,9 +92,10 @@ impl Api {
     /// `GET /v1/endpoints/{id}/secret`.
     pub(crate) async fn secret(&self, caller: &Caller, id: &str) -> Answer {
         let endpoint = self.find(caller, id).await?;
+        self.note(caller, "endpoint.secret", endpoint.id).await?;
         let mut response = json(
             StatusCode::OK,
-            &SecretView {
+            &EndpointSecret {
                 secret: signature::key_text(&endpoint.key),
             },
         );
@@ -115,7 +114,7 @@ impl Api {
                 key: stored.key.clone(),
                 created_at: stored.created_at,
             };
-            let changed = settings::endpoint(patch.apply(&stored), identity, self.policy)?;
+            let changed = settings::endpoint(settings::patched(patch, &stored), identity, self.policy)?;
             let (enabled, disabled_reason) = (stored.enabled, stored.disabled_reason);
             let changed = Endpoint {
                 enabled,
@@ -123,9 +122,10 @@ impl Api {
                 updated_at: self.clock.now(),
                 ..changed
             };
+            let act = self.act(caller, "endpoint.update", audited(&changed));
             if self
                 .store
-                .update_endpoint(&changed, stored.updated_at)
+                .update_endpoint(&changed, stored.updated_at, &act)
                 .await
                 .map_err(unavailable)?
             {
@@ -142,12 +142,8 @@ impl Api {
     /// `DELETE /v1/endpoints/{id}`.
     pub(crate) async fn delete(&self, caller: &Caller, id: &str) -> Answer {
         let id = parse_id(id)?;
-        if !self
-            .store
-            .delete_endpoint(caller.tenant(), id)
-            .await
-            .map_err(unavailable)?
-        {
+        let act = self.act(caller, "endpoint.delete", json!({}));
+        if !self.store.delete_endpoint(id, &act).await.map_err(unavailable)? {
             return Err(not_found());
         }
         self.note_change().await;
@@ -157,9 +153,13 @@ impl Api {
     /// `POST /v1/endpoints/{id}/enable` and `/disable`.
     pub(crate) async fn set_enabled(&self, caller: &Caller, id: &str, enabled: bool) -> Answer {
         let id = parse_id(id)?;
-        let changed = self
-            .store
-            .set_endpoint_enabled(caller.tenant(), id, enabled, None, self.clock.now());
+        let action = if enabled {
+            "endpoint.enable"
+        } else {
+            "endpoint.disable"
+        };
+        let act = self.act(caller, action, json!({}));
+        let changed = self.store.set_endpoint_enabled(id, enabled, None, &act);
         let endpoint = changed.await.map_err(unavailable)?.ok_or_else(not_found)?;
         self.note_change().await;
         Ok(json(StatusCode::OK, &view(endpoint)))
@@ -168,7 +168,8 @@ impl Api {
     /// `POST /v1/endpoints/{id}/test`: one attempt with a made-up event, enabled or not; answers what came of it.
     pub(crate) async fn test(&self, caller: &Caller, id: &str) -> Answer {
         let endpoint = self.find(caller, id).await?;
-        let delivery = self.sample(&endpoint);
+        self.note(caller, "endpoint.test", endpoint.id).await?;
+        let delivery = sample::delivery(&endpoint, self.clock.now());
         let target =
             Target::new(endpoint).ok_or_else(|| Problem::new(ErrorCode::StateConflict, "its URL is none"))?;
         let attempt = self
@@ -220,60 +221,50 @@ impl Api {
         found.map_err(unavailable)?.ok_or_else(not_found)
     }
 
+    fn act<'caller>(&self, caller: &'caller Caller, action: &'static str, details: Value) -> Act<'caller> {
+        Act {
+            tenant: caller.tenant(),
+            actor: caller.actor().to_string(),
+            action,
+            details,
+            at: self.clock.now(),
+        }
+    }
+
+    /// Notes an act that changes nothing in the record, before it is done: none goes without its entry.
+    async fn note(&self, caller: &Caller, action: &'static str, id: EndpointId) -> Result<(), Problem> {
+        let act = self.act(caller, action, json!({}));
+        self.store.note_act(&act, id).await.map_err(unavailable)
+    }
+
     /// This process sees a change at once, so that a caller that has its answer misses no event; others see it soon.
     async fn note_change(&self) {
         if let Err(error) = self.directories.refresh().await {
             tracing::debug!(%error, "the endpoints are read again later");
         }
     }
+}
 
-    fn sample(&self, endpoint: &Endpoint) -> WebhookRetry {
-        let now = self.clock.now();
-        let task_id = ids::task_id();
-        let kind = endpoint.events.first().copied().unwrap_or(EventKind::Done);
-        let state = TaskState::ALL
-            .into_iter()
-            .find(|state| state.entry_event() == Some(kind));
-        let envelope = EventEnvelope {
-            id: ids::event_id(),
-            kind,
-            timestamp: now,
-            data: TaskView {
-                id: task_id,
-                task_type: endpoint
-                    .types
-                    .first()
-                    .cloned()
-                    .unwrap_or_else(|| "posthaste.test".to_owned()),
-                queue: DEFAULT_QUEUE.to_owned(),
-                key: None,
-                channel: endpoint.channels.first().cloned(),
-                state: state.unwrap_or(TaskState::Running),
-                run: 1,
-                attempt: 1,
-                priority: posthaste_types::limits::PRIORITY_DEFAULT,
-                tags: [("test".to_owned(), "true".to_owned())].into(),
-                payload: None,
-                progress: None,
-                result: None,
-                error: None,
-                created_at: now,
-                not_before: None,
-                started_at: Some(now),
-                finished_at: kind.is_final().then_some(now),
-                links: Links::of(task_id),
-            },
-        };
-        let body = serde_json::to_vec(&envelope).expect("our own shapes always serialise");
-        WebhookRetry {
-            endpoint_id: endpoint.id,
-            event_id: envelope.id,
-            task_id,
-            kind,
-            body: Bytes::from(body),
-            attempt_count: 0,
-        }
-    }
+/// How many endpoints the caller's tenant may have.
+fn count_max(caller: &Caller) -> u32 {
+    let own = caller.quota().limits().endpoints;
+    own.map_or(COUNT_MAX, |own| own.min(COUNT_MAX))
+}
+
+/// What the audit log tells of an endpoint's settings: headers may hold passwords, so their names alone.
+fn audited(endpoint: &Endpoint) -> Value {
+    json!({
+        "url": endpoint.url,
+        "events": endpoint.events,
+        "channels": endpoint.channels,
+        "types": endpoint.types,
+        "description": endpoint.description,
+        "headers": endpoint.headers.keys().collect::<Vec<_>>(),
+        "rate_per_s": endpoint.rate_per_s,
+        "max_in_flight": endpoint.max_in_flight,
+        "ordered": endpoint.ordered,
+        "signing": endpoint.signing,
+    })
 }
 
 fn not_found() -> Problem {

@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{Counter, Histogram};
 use posthaste_runtime::{Clock, chain, ids, metric};
 use posthaste_store::{
-    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Error, ErrorKind, Store, WebhookAttempt, WebhookNext, WebhookOutcome,
-    WebhookRetry, WebhookWrites,
+    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Act, Error, ErrorKind, Store, WebhookAttempt, WebhookNext,
+    WebhookOutcome, WebhookRetry, WebhookWrites,
 };
+use serde_json::json;
 
 use crate::webhook::directory::{Directories, Target};
 use crate::webhook::schedule;
@@ -172,10 +173,16 @@ impl Deliverer {
 
     async fn disable(&self, target: &Target) {
         let endpoint = &target.endpoint;
-        let now = self.clock.now();
+        let act = Act {
+            tenant: &endpoint.tenant,
+            actor: "posthaste".to_owned(),
+            action: "endpoint.disable",
+            details: json!({ "reason": GONE }),
+            at: self.clock.now(),
+        };
         match self
             .store
-            .set_endpoint_enabled(&endpoint.tenant, endpoint.id, false, Some(GONE), now)
+            .set_endpoint_enabled(endpoint.id, false, Some(GONE), &act)
             .await
         {
             Ok(_) => tracing::info!(endpoint.id = %endpoint.id, "disabled an endpoint that answered 410"),

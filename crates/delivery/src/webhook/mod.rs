@@ -7,6 +7,7 @@ pub(crate) mod deliver;
 pub(crate) mod directory;
 pub(crate) mod dispatcher;
 mod lane;
+mod sample;
 mod schedule;
 pub(crate) mod send;
 mod settings;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use posthaste_api::{NewEndpoint, Problem};
+use posthaste_api::{EndpointPatch, NewEndpoint, Problem};
 use posthaste_store::{Endpoint, SigningKey};
 use posthaste_types::limits::{
     CHANNEL_BYTES_MAX, ENDPOINT_DESCRIPTION_BYTES_MAX, ENDPOINT_HEADER_BYTES_MAX, ENDPOINT_LIST_LEN_MAX,
@@ -12,7 +12,6 @@ use posthaste_types::limits::{
 };
 use posthaste_types::{EndpointId, ErrorCode, EventKind};
 use reqwest::header::{HeaderName, HeaderValue};
-use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::webhook::address::Policy;
@@ -35,48 +34,21 @@ const RESERVED_HEADERS: [&str; 12] = [
     "user-agent",
 ];
 
-/// Body of `PATCH /v1/endpoints/{id}`: what is absent stays; null puts back the default where there is one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct EndpointPatch {
-    url: Option<String>,
-    events: Option<Vec<EventKind>>,
-    channels: Option<Vec<String>>,
-    types: Option<Vec<String>>,
-    description: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
-    #[serde(deserialize_with = "present")]
-    rate_per_s: Option<Option<f64>>,
-    #[serde(deserialize_with = "present")]
-    max_in_flight: Option<Option<u32>>,
-    ordered: Option<bool>,
-    signing: Option<String>,
-}
-
-/// Tells null (`Some(None)`) from absent (the default, `None`).
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-impl EndpointPatch {
-    /// The endpoint with the changes.
-    pub(crate) fn apply(self, stored: &Endpoint) -> NewEndpoint {
-        NewEndpoint {
-            url: self.url.unwrap_or_else(|| stored.url.clone()),
-            events: self.events.unwrap_or_else(|| stored.events.clone()),
-            channels: self.channels.unwrap_or_else(|| stored.channels.clone()),
-            types: self.types.unwrap_or_else(|| stored.types.clone()),
-            description: self.description.unwrap_or_else(|| stored.description.clone()),
-            headers: self.headers.unwrap_or_else(|| stored.headers.clone()),
-            rate_per_s: self.rate_per_s.unwrap_or(stored.rate_per_s),
-            max_in_flight: self
-                .max_in_flight
-                .unwrap_or_else(|| u32::try_from(stored.max_in_flight).ok()),
-            ordered: self.ordered.unwrap_or(stored.ordered),
-            signing: self.signing.or_else(|| Some(stored.signing.clone())),
-        }
+/// The stored endpoint with the changes of a patch, as if it were made anew.
+pub(crate) fn patched(patch: EndpointPatch, stored: &Endpoint) -> NewEndpoint {
+    NewEndpoint {
+        url: patch.url.unwrap_or_else(|| stored.url.clone()),
+        events: patch.events.unwrap_or_else(|| stored.events.clone()),
+        channels: patch.channels.unwrap_or_else(|| stored.channels.clone()),
+        types: patch.types.unwrap_or_else(|| stored.types.clone()),
+        description: patch.description.unwrap_or_else(|| stored.description.clone()),
+        headers: patch.headers.unwrap_or_else(|| stored.headers.clone()),
+        rate_per_s: patch.rate_per_s.unwrap_or(stored.rate_per_s),
+        max_in_flight: patch
+            .max_in_flight
+            .unwrap_or_else(|| u32::try_from(stored.max_in_flight).ok()),
+        ordered: patch.ordered.unwrap_or(stored.ordered),
+        signing: patch.signing.or_else(|| Some(stored.signing.clone())),
     }
 }
 
@@ -316,7 +288,7 @@ mod tests {
         let mut stored = made(r#"{"url":"https://example.com/","rate_per_s":5,"description":"x"}"#).unwrap();
         stored.max_in_flight = 3;
         let patch: EndpointPatch = serde_json::from_str(r#"{"rate_per_s":null,"ordered":true}"#).unwrap();
-        let patched = patch.apply(&stored);
+        let patched = patched(patch, &stored);
         assert_eq!(
             (patched.rate_per_s, patched.ordered, patched.max_in_flight),
             (None, true, Some(3))

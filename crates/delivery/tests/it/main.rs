@@ -2,6 +2,10 @@
 //! own.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
+mod door;
+#[cfg(test)]
 mod receiver;
 #[cfg(test)]
 mod sse;

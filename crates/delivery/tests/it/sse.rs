@@ -34,7 +34,15 @@ impl Event {
 impl Stream {
     /// Opens a stream, with the last id where there is one; a 200 it must be.
     pub(crate) async fn open(url: &str, last_id: Option<&str>) -> Self {
-        let response = get(url, last_id).await;
+        let mut stream = Self::of(get(url, last_id).await).await;
+        if stream.last_id.is_empty() {
+            last_id.unwrap_or_default().clone_into(&mut stream.last_id);
+        }
+        stream
+    }
+
+    /// The stream that an answer, a 200, is.
+    pub(crate) async fn of(response: Response) -> Self {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -42,7 +50,7 @@ impl Stream {
         let mut stream = Self {
             response,
             buffer: Vec::new(),
-            last_id: last_id.unwrap_or_default().to_owned(),
+            last_id: String::new(),
             retry_ms: None,
         };
         // What a stream opens with comes at once.

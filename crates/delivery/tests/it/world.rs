@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{SubsecRound as _, Utc};
-use posthaste_broker::{Admin, KafkaOptions, OutRecord, Producer, Registry, RegistryOptions, TopicSpec, partition_of};
+use posthaste_broker::{
+    Admin, KafkaOptions, OutRecord, Producer, Registry, RegistryOptions, TopicSpec, partition_of,
+};
 use posthaste_delivery::{Deps, Options, Service};
+use posthaste_http::{Authenticator, Front};
 use posthaste_runtime::{Stopper, SystemClock, ids};
 use posthaste_schema::{SchemaId, TASK_EVENT, TaskEvent};
 use posthaste_stack::Stack;
-use posthaste_store::{Store, StoreOptions};
+use posthaste_store::{AuditEntry, AuditFilter, Store, StoreOptions};
 use posthaste_types::{EventKind, TaskId, TaskState, topics};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
+
+use crate::door::Door;
 
 /// Nothing here takes so long; past it a test has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +47,7 @@ pub(crate) struct Place<'world> {
 /// A delivery process.
 pub(crate) struct Delivery {
     pub(crate) url: String,
+    pub(crate) door: Arc<Door>,
     stopper: Stopper,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -169,13 +175,10 @@ impl Place<'_> {
         let listener = posthaste_http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let url = format!("http://{}", listener.local_addr());
         let serving = stopper.clone();
+        let door = Arc::<Door>::default();
+        let front = Front::new(Arc::clone(&door) as Arc<dyn Authenticator>);
         let tasks = vec![
-            tokio::spawn(async move {
-                listener
-                    .serve(routes, posthaste_http::Front::open(), serving)
-                    .await
-                    .unwrap()
-            }),
+            tokio::spawn(async move { listener.serve(routes, front, serving).await.unwrap() }),
             tokio::spawn(async move { service.run().await.unwrap() }),
         ];
         within("the process to be ready", async {
@@ -189,7 +192,12 @@ impl Place<'_> {
             }
         })
         .await;
-        Delivery { url, stopper, tasks }
+        Delivery {
+            url,
+            door,
+            stopper,
+            tasks,
+        }
     }
 
     /// Stores a task as `event` leaves it, or changes a stored one so.
@@ -217,6 +225,27 @@ impl Place<'_> {
             )
             .await
             .unwrap();
+    }
+}
+
+impl Place<'_> {
+    /// Gives a stored task the channel of its event.
+    pub(crate) async fn set_channel(&self, event: &TaskEvent) {
+        let statement = "update posthaste.tasks set channel = $2 where id = $1";
+        let task = event.task_id.uuid();
+        self.database
+            .execute(statement, &[&task, &event.channel])
+            .await
+            .unwrap();
+    }
+
+    /// A tenant's audit log, the newest first.
+    pub(crate) async fn audited(&self, tenant: &str) -> Vec<AuditEntry> {
+        let filter = AuditFilter {
+            tenant: Some(tenant.to_owned()),
+            ..AuditFilter::default()
+        };
+        store(&self.url).audit(&filter, 100).await.unwrap()
     }
 }
 
