@@ -200,6 +200,20 @@ fn too_slow() -> Problem {
     Problem::new(ErrorCode::RequestTimeout, detail)
 }
 
+/// What keeps a text from being read at all (RFC 8259, section 8.1), which a parser tells in words of its own.
+fn not_utf8(text: &[u8]) -> Option<Problem> {
+    let refuse = |detail: String| Some(Problem::new(ErrorCode::InvalidRequest, detail));
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return refuse("the body begins with a byte order mark, which JSON may not; send it without".to_owned());
+    }
+    let error = std::str::from_utf8(text).err()?;
+    let at = error.valid_up_to();
+    refuse(format!(
+        "the body is not UTF-8: byte {at}, counted from 0, is {:#04x} and begins no whole character",
+        text[at]
+    ))
+}
+
 /// `T` from a JSON object, which every body of the contract is.
 ///
 /// `prefix` is put before the pointers of the errors: where `text` stands in the request's body.
@@ -211,7 +225,7 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8], prefix: &str) -> Result<T, P
         // serde would take a struct's fields from an array too, by position.
         Ok(value) if text.trim_ascii_start().starts_with(b"{") => Ok(value),
         Err(error) if !text.trim_ascii_start().starts_with(b"[") => {
-            Err(pointer::problem(text, prefix, &error))
+            Err(not_utf8(text).unwrap_or_else(|| pointer::problem(text, prefix, &error)))
         }
         Ok(_) | Err(_) => {
             let detail = "must be a JSON object";

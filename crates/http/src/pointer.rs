@@ -35,6 +35,7 @@ pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> P
     {
         push_token(&mut pointer, field);
     }
+    up_to_bound(&mut pointer);
     Problem::new(
         ErrorCode::InvalidRequest,
         format!("the body is not as it must be: {message}{place}"),
@@ -51,6 +52,15 @@ fn cut(message: &str) -> Cow<'_, str> {
     let head = &message[..message.floor_char_boundary(HALF)];
     let tail = &message[message.floor_char_boundary(message.len() - HALF)..];
     format!("{head}…{tail}").into()
+}
+
+/// Members' names are the caller's, and may be as long as the body: past the bound the pointer names what holds them.
+fn up_to_bound(pointer: &mut String) {
+    const BOUND: usize = 400;
+    if pointer.len() > BOUND {
+        let kept = pointer.floor_char_boundary(BOUND);
+        pointer.truncate(pointer[..kept].rfind('/').unwrap_or(0));
+    }
 }
 
 /// serde names the Rust type that it expected, which is no caller's business.
@@ -244,6 +254,12 @@ mod tests {
             "{}",
             problem.detail
         );
+        for (text, expected) in [
+            (format!(r#"{{"name": "", "map": {{"{}": 256}}}}"#, "é".repeat(10_000)), "/map"),
+            (format!(r#"{{"name": "", "{}": 1}}"#, "x".repeat(10_000)), ""),
+        ] {
+            assert_eq!(pointer(&text), expected);
+        }
     }
 
     #[test]
