@@ -1,9 +1,16 @@
 //! The command line: commands, their help, nothing else.
 
-use clap::{Args, Parser, Subcommand};
+use std::convert::Infallible;
+use std::path::PathBuf;
 
-use crate::commands::{endpoints, submit, tasks, watch};
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use posthaste_client::{Client, ClientOptions};
+use posthaste_runtime::Secret;
+
+use crate::commands::{audit, endpoints, keys, submit, tasks, tenants, watch};
 use crate::dev::Dev;
+use crate::exit::Usage;
 use crate::settings::{RoleSettings, Settings};
 
 /// Durable tasks: POST one, get 202 at once, and its result when it is done.
@@ -41,9 +48,53 @@ pub(crate) struct Target {
     )]
     pub(crate) url: String,
 
+    /// The API key to send, where the server asks for one; the environment hides it from lists of processes
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "POSTHASTE_KEY",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    pub(crate) api_key: Option<Secret>,
+
+    /// A file with certificates to trust beside the system's (PEM), for a server that has one of its own
+    #[arg(long, global = true, value_name = "FILE", env = "POSTHASTE_CA")]
+    pub(crate) ca: Option<PathBuf>,
+
     /// Answer in JSON, one document a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// An empty variable of the environment counts as none.
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
+
+impl Target {
+    /// A client of the server, with the key.
+    ///
+    /// # Errors
+    /// A usage error when the address, the key or the certificates cannot be used.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        self.client_of(&self.url)
+    }
+
+    /// The same for another address.
+    pub(crate) fn client_of(&self, url: &str) -> anyhow::Result<Client> {
+        let mut options = ClientOptions::default();
+        if let Some(key) = self.api_key.as_ref().filter(|key| !key.expose().is_empty()) {
+            options = options.key(key.expose())?;
+        }
+        if let Some(path) = &self.ca {
+            let unreadable = || Usage(format!("cannot read {}", path.display()));
+            let pem = std::fs::read(path).with_context(unreadable)?;
+            options = options.certificate_authority(&pem)?;
+        }
+        Ok(Client::with(url, &options)?)
+    }
 }
 
 /// What to do.
@@ -93,6 +144,15 @@ pub(crate) enum Command {
     /// Manage webhook endpoints
     #[command(subcommand)]
     Endpoints(endpoints::Endpoints),
+    /// Make API keys, list, rotate and revoke them; over the database, so also the first one
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// List tenants and set their limits; over the database
+    #[command(subcommand)]
+    Tenants(Box<tenants::Tenants>),
+    /// Look at who did what; over the database
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Measure a running server
     #[command(subcommand)]
     Bench(Bench),

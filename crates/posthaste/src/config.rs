@@ -8,6 +8,7 @@ use posthaste_broker::KafkaOptions;
 use posthaste_runtime::Secret;
 use posthaste_runtime::telemetry::LogOptions;
 use posthaste_store::StoreOptions;
+use posthaste_types::TenantLimits;
 use posthaste_types::topics::DEFAULT_QUEUE;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Config {
     pub(crate) log: LogOptions,
     pub(crate) http: HttpOptions,
+    /// What a tenant may use that has no limits of its own.
+    pub(crate) limits: TenantLimits,
     pub(crate) database: DatabaseOptions,
     pub(crate) kafka: KafkaSection,
     pub(crate) registry: RegistryOptions,
@@ -28,17 +31,64 @@ pub(crate) struct Config {
     pub(crate) scheduler: posthaste_scheduler::Options,
 }
 
-/// Where a role serves its routes, health and metrics.
+/// Where a role serves its routes, health and metrics, and whom it lets in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpOptions {
     pub(crate) listen: SocketAddr,
+    /// Whom the routes below `/v1` are for.
+    pub(crate) access: Access,
+    /// A line in the log for each request.
+    pub(crate) access_log: bool,
+    /// Connections at once; further ones wait.
+    pub(crate) connections_max: usize,
+    /// Connections at once from one address; further ones are closed.
+    pub(crate) connections_per_address_max: usize,
+    pub(crate) tls: TlsFiles,
+    pub(crate) cors: CorsOptions,
+}
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Access {
+    /// Who has an API key.
+    Keys,
+    /// Everybody, as the tenant `default`; on loopback alone.
+    Open,
+}
+
+/// Encryption of the HTTP interface: both files, or neither.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsFiles {
+    /// PEM file with the certificate and those between it and the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// Which web pages may call from a browser.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CorsOptions {
+    /// As `https://app.example.com`; `*` lets all.
+    pub(crate) origins: Vec<String>,
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
+        let serve = posthaste_http::ServeOptions::default();
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            access: Access::Keys,
+            access_log: false,
+            connections_max: serve.connections_max,
+            connections_per_address_max: serve.connections_per_address_max,
+            tls: TlsFiles::default(),
+            cors: CorsOptions::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod dev;
 mod exit;
+mod front;
 mod migrate;
 mod output;
 mod parts;
@@ -16,7 +17,6 @@ mod shutdown;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use posthaste_client::Client;
 use posthaste_runtime::telemetry;
 
 use cli::{Bench, Cli, Command, Target};
@@ -60,6 +60,9 @@ async fn dispatch(target: Target, command: Command) -> anyhow::Result<Outcome> {
         Command::Submit(submit) => submit.run(&target).await,
         Command::Watch(watch) => watch.run(&target).await,
         Command::Tasks(tasks) => tasks.run(&target).await,
+        Command::Keys(keys) => keys.run(&target).await,
+        Command::Tenants(tenants) => tenants.run(&target).await,
+        Command::Audit(audit) => audit.run(&target).await,
         Command::Endpoints(endpoints) => endpoints.run(&target).await,
         Command::Bench(_) => unreachable!("it was dealt with before there was a runtime"),
     }
@@ -85,6 +88,11 @@ async fn migrate(settings: &Settings) -> anyhow::Result<Outcome> {
     telemetry::init_logs(&config.log)?;
     let parts = Parts::new(&config, "migrate")?;
     migrate::migrate(&config, &parts, &|text| output::note(text)).await?;
+    if !parts.store.has_keys().await? {
+        output::note(
+            "there is no API key yet; make the first one: posthaste keys create --name admin --scopes admin",
+        );
+    }
     Ok(Outcome::Done)
 }
 
@@ -96,7 +104,7 @@ fn show_config(settings: &Settings) -> anyhow::Result<Outcome> {
 async fn health(target: &Target) -> anyhow::Result<Outcome> {
     // Probes are often told the whole address.
     let url = target.url.strip_suffix("/readyz").unwrap_or(&target.url);
-    let is_ready = Client::new(url)?.is_ready().await?;
+    let is_ready = target.client_of(url)?.is_ready().await?;
     output::line(if is_ready { "ready" } else { "not ready" })?;
     Ok(if is_ready {
         Outcome::Done

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use posthaste_http::{Listener, Routes};
+use posthaste_http::{Front, Listener, Routes};
 use posthaste_runtime::Stopper;
 use posthaste_runtime::telemetry::{self, Metrics};
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::exit::Outcome;
 use crate::parts::Parts;
 use crate::serve::{self, Dependencies};
-use crate::shutdown;
+use crate::{front, shutdown};
 
 /// One role of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +41,18 @@ impl Role {
             Self::Scheduler => "scheduler",
         }
     }
+
+    /// Whether it has routes that ask who comes.
+    pub(crate) const fn has_callers(self) -> bool {
+        matches!(self, Self::Ingest | Self::Delivery)
+    }
 }
 
 /// The roles of this process, started.
 pub(crate) struct Process {
     name: &'static str,
     routes: Vec<Routes>,
+    front: Front,
     dependencies: Dependencies,
     /// Roles that run until they are told to stop and have drained.
     running: JoinSet<anyhow::Result<()>>,
@@ -65,20 +71,42 @@ impl Process {
         let mut process = Self {
             name,
             routes: Vec::new(),
+            front: front::front(&config.http, None)?,
             dependencies: Dependencies {
                 parts,
                 kafka: false,
+                access: None,
                 connector: None,
                 delivery: None,
             },
             running: JoinSet::new(),
             ingest: None,
         };
+        if roles.iter().any(|role| role.has_callers()) {
+            process.add_access(config, stopper.clone())?;
+        }
         for &role in roles {
             process.dependencies.kafka |= !matches!(role, Role::Ingest | Role::Scheduler);
             process.add(role, config, stopper.clone())?;
         }
         Ok(process)
+    }
+
+    /// Who may come in, once for all roles of the process that ask.
+    fn add_access(&mut self, config: &Config, stopper: Stopper) -> anyhow::Result<()> {
+        let Parts { store, clock, .. } = self.dependencies.parts.clone();
+        let deps = posthaste_access::Deps { store, clock };
+        let service = posthaste_access::Service::start(config.limits, deps, stopper);
+        self.front = front::front(&config.http, Some(&service))?;
+        self.routes.push(service.routes());
+        if config.http.access == Access::Keys {
+            self.dependencies.access = Some(service.readiness());
+        }
+        self.running.spawn(async move {
+            service.run().await;
+            Ok(())
+        });
+        Ok(())
     }
 
     fn add(&mut self, role: Role, config: &Config, stopper: Stopper) -> anyhow::Result<()> {
@@ -150,6 +178,7 @@ impl Process {
         let Self {
             name,
             routes,
+            front,
             dependencies,
             mut running,
             ingest,
@@ -158,7 +187,7 @@ impl Process {
             let served = serve::serve(
                 listener,
                 name,
-                routes,
+                (routes, front),
                 Arc::new(dependencies),
                 metrics,
                 stopper.clone(),
@@ -191,7 +220,10 @@ pub(crate) async fn run_alone(role: Role, config: &Config) -> anyhow::Result<Out
     telemetry::init_logs(&config.log)?;
     let metrics = Metrics::install()?;
     let stopper = shutdown::on_signals()?;
-    let listener = serve::bind(config.http.listen)?;
+    if role.has_callers() {
+        front::check(config)?;
+    }
+    let listener = front::prepare(serve::bind(config.http.listen)?, &config.http)?;
     let parts = Parts::new(config, role.name())?;
     let process = Process::start(role.name(), &[role], config, parts, &stopper)?;
     tracing::info!(role = role.name(), http.listen = %listener.local_addr(), "started");

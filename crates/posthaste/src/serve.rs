@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use posthaste_http::{Check, Listener, Readiness, Routes, bounded_check};
+use posthaste_http::{Check, Front, Listener, Readiness, Routes, bounded_check};
 use posthaste_runtime::Stopper;
 use posthaste_runtime::telemetry::Metrics;
 
@@ -21,6 +21,8 @@ pub(crate) struct Dependencies {
     pub(crate) kafka: bool,
     /// The delivery role asks more: whether it has caught up with its topic.
     pub(crate) delivery: Option<Arc<dyn Readiness>>,
+    /// Whether it is known who may come in, where that is asked.
+    pub(crate) access: Option<Arc<dyn Readiness>>,
     /// The connector role knows best whether it streams.
     pub(crate) connector: Option<Arc<dyn Fn() -> Result<(), String> + Send + Sync>>,
 }
@@ -32,6 +34,9 @@ impl Readiness for Dependencies {
         let mut checks = vec![bounded_check("database", posthaste_store::check_migrated(store)).await];
         if self.kafka {
             checks.push(bounded_check("kafka", admin.ping()).await);
+        }
+        if let Some(access) = &self.access {
+            checks.extend(access.check().await);
         }
         if let Some(connector) = &self.connector {
             checks.push(("connector", connector()));
@@ -54,7 +59,7 @@ pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
 pub(crate) async fn serve(
     listener: Listener,
     role: &'static str,
-    routes: Vec<Routes>,
+    (routes, front): (Vec<Routes>, Front),
     readiness: Arc<dyn Readiness>,
     metrics: Metrics,
     stopper: Stopper,
@@ -63,7 +68,7 @@ pub(crate) async fn serve(
     let operating = posthaste_http::operating(role, move || page.page(), readiness);
     let routes = routes
         .into_iter()
-        .chain([operating])
+        .chain([operating, posthaste_http::pages(posthaste_api::openapi_json())])
         .reduce(posthaste_http::either);
     let routes = posthaste_http::finish(routes.expect("the operating routes are there"));
     let upkeep = async {
@@ -74,7 +79,7 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        served = listener.serve(routes, posthaste_http::Front::open(), stopper) => Ok(served?),
+        served = listener.serve(routes, front, stopper) => Ok(served?),
         () = upkeep => unreachable!("it ticks for ever"),
     }
 }

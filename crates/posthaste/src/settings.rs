@@ -9,10 +9,12 @@ use crate::config::Config;
 
 /// Environment variables with our prefix that are not keys of the configuration.
 const OTHER_VARIABLES: &[&str] = &[
+    "POSTHASTE_CA",
     "POSTHASTE_CACHE",
     "POSTHASTE_CONFIG",
     "POSTHASTE_DATABASE_URL",
     "POSTHASTE_KAFKA",
+    "POSTHASTE_KEY",
     "POSTHASTE_LISTEN",
     "POSTHASTE_LOG",
     "POSTHASTE_REGISTRY",

@@ -62,7 +62,7 @@ pub(crate) struct Add {
 
 impl Endpoints {
     pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Outcome> {
-        let client = Client::new(&target.url)?;
+        let client = target.client()?;
         match self {
             Self::Add(add) => add.run(&client, target).await?,
             Self::List => list(&client, target).await?,

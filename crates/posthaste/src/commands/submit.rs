@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use posthaste_client::{Client, SubmitRequest};
+use posthaste_client::SubmitRequest;
 use posthaste_types::RetryPolicy;
 use serde_json::value::RawValue;
 
@@ -86,7 +86,7 @@ pub(crate) struct Submit {
 
 impl Submit {
     pub(crate) async fn run(&self, target: &Target) -> anyhow::Result<Outcome> {
-        let client = Client::new(&target.url)?;
+        let client = target.client()?;
         let accepted = client
             .submit(&self.request()?, self.idempotency_key.as_deref())
             .await?;

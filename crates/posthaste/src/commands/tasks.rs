@@ -76,7 +76,7 @@ pub(crate) struct List {
 
 impl Tasks {
     pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Outcome> {
-        let client = Client::new(&target.url)?;
+        let client = target.client()?;
         match self {
             Self::List(list) => list.run(&client, target).await?,
             Self::Show { id } => {

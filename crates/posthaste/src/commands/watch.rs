@@ -1,7 +1,7 @@
 //! `posthaste watch`.
 
 use clap::Args;
-use posthaste_client::{Client, Event, EventFilter, EventStream, Next};
+use posthaste_client::{Event, EventFilter, EventStream, Next};
 use posthaste_types::{EventKind, TaskId};
 
 use super::view;
@@ -42,7 +42,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Outcome> {
-        let client = Client::new(&target.url)?;
+        let client = target.client()?;
         let stream = match self.task {
             Some(task) => client.task_events(task).await?,
             None => {

@@ -9,7 +9,6 @@ use std::pin::pin;
 
 use anyhow::bail;
 use clap::Args;
-use posthaste_client::Client;
 use posthaste_http::Listener;
 use posthaste_runtime::Stopper;
 use posthaste_runtime::config::Loaded;
@@ -17,12 +16,12 @@ use posthaste_runtime::telemetry::{self, Metrics};
 use posthaste_stack::{PortSet, Ports, Stack, StackOptions};
 
 use crate::cli::Target;
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::exit::Outcome;
 use crate::parts::Parts;
 use crate::roles::{Process, Role};
 use crate::settings::Settings;
-use crate::{migrate, output, serve, shutdown};
+use crate::{front, migrate, output, serve, shutdown};
 
 use progress::Screen;
 
@@ -62,14 +61,16 @@ Examples:
   posthaste dev --set worker.handlers=32 --config my-handlers.toml
 
 What the configuration names (database.url, kafka.bootstrap, registry.url) is used; what it does not name is started.
-The first run fetches Kafka and the registry once. It runs open, without keys, and listens on loopback alone.";
+The first run fetches Kafka and the registry once. It listens on loopback alone and runs open: everybody on this
+machine may do everything. With --set http.access=keys it asks for keys as everywhere else.";
 
     pub(crate) async fn run(&self, target: &Target) -> anyhow::Result<Outcome> {
         let loaded = self.settings.load()?;
         let mut config = development(&loaded);
         config.http.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        // Before minutes of work: is the port free, and is the log level one?
-        let listener = serve::bind(config.http.listen)?;
+        // Before minutes of work: is the port free, and are the settings usable?
+        front::check(&config)?;
+        let listener = front::prepare(serve::bind(config.http.listen)?, &config.http)?;
         telemetry::init_logs(&config.log)?;
         let metrics = Metrics::install()?;
         let stopper = shutdown::on_signals()?;
@@ -152,14 +153,19 @@ The first run fetches Kafka and the registry once. It runs open, without keys, a
             return Ok(Outcome::Done);
         };
         migrated?;
-        let url = format!("http://{}", listener.local_addr());
+        let scheme = if config.http.tls.certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let url = format!("{scheme}://{}", listener.local_addr());
         let process = Process::start("dev", &Role::ALL, config, parts, stopper)?;
         let running = tokio::spawn(Box::pin(process.run(listener, metrics, stopper.clone())));
-        screen.ready(&url, places);
+        screen.ready(&url, config.http.access, places);
 
         let mut outcome = Ok(Outcome::Done);
         if self.demo {
-            let demo = demo::run(Client::new(&url)?, target.json);
+            let demo = demo::run(target.client_of(&url)?, target.json);
             outcome = stopper.unless_stopped(Box::pin(demo)).await.unwrap_or(outcome);
             if self.once || outcome.is_err() {
                 stopper.stop();
@@ -201,6 +207,9 @@ fn development(loaded: &Loaded<Config>) -> Config {
     let mut config = loaded.value.clone();
     if !loaded.is_set("log.level") {
         "warn".clone_into(&mut config.log.level);
+    }
+    if !loaded.is_set("http.access") {
+        config.http.access = Access::Open;
     }
     config.worker.builtins |= !loaded.is_set("worker.builtins");
     config.delivery.allow_private_addresses |= !loaded.is_set("delivery.allow_private_addresses");

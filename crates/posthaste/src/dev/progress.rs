@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use posthaste_stack::{Progress, Step};
 
+use crate::config::Access;
 use crate::output;
 
 /// Standard error, with or without moving parts.
@@ -48,13 +49,17 @@ impl Screen {
     }
 
     /// What runs where, and something to try.
-    pub(crate) fn ready(&self, url: &str, places: &[(&str, String)]) {
+    pub(crate) fn ready(&self, url: &str, access: Access, places: &[(&str, String)]) {
+        let access = match access {
+            Access::Open => "open: no key is asked for, everybody on this machine may do everything",
+            Access::Keys => "with keys: make one with `posthaste keys create` over the same database",
+        };
         let places: String = places
             .iter()
             .map(|(name, place)| format!("  {name:9} {place}\n"))
             .collect();
         self.line(&format!(
-            "\nPosthaste is ready at {url}\n  metrics   {url}/metrics\n{places}\nTry:\n  \
+            "\nPosthaste is ready at {url}\n  access    {access}\n  metrics   {url}/metrics\n{places}\nTry:\n  \
              curl -i {url}/v1/tasks -H 'content-type: application/json' \\\n       \
              -d '{{\"type\":\"text.stats\",\"payload\":{{\"text\":\"to be or not to be\"}}}}'\n  \
              curl -N '{url}/v1/events?cursor=earliest'\n"
