@@ -15,7 +15,7 @@ pub(crate) async fn speaks_plainly(stream: &TcpStream) -> std::io::Result<bool> 
 pub(crate) async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     // A socket closed with unread bytes is reset, and the answer with it.
     let mut head = [0; 4096];
-    stream.read(&mut head).await?;
+    let _count = stream.read(&mut head).await?;
     let refused = Problem::new(ErrorCode::InvalidRequest, "this port speaks TLS: use https://");
     let body = serde_json::to_string(&refused).expect("texts and a number are always JSON");
     let answer = format!(
