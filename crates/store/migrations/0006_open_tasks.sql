@@ -17,8 +17,10 @@ create table posthaste.open_task_changes (
     change bigint not null
 );
 
--- Moves the changes into the counts; one at a time, and not at all while another does. How many rows it moved.
-create function posthaste.fold_open_tasks() returns bigint language plpgsql as $$
+-- Moves the changes into the counts; one at a time, and not at all while another does. How many rows it moved. It runs
+-- for its owner, so that who only reads the counts may call it.
+create function posthaste.fold_open_tasks() returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     folded bigint;
 begin

@@ -42,6 +42,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0006_open_tasks.sql"),
     },
     Migration {
+        version: 7,
+        name: "submit",
+        sql: include_str!("../migrations/0007_submit.sql"),
+    },
+    Migration {
         version: 8,
         name: "grants",
         sql: include_str!("../migrations/0008_grants.sql"),
@@ -66,6 +71,10 @@ create table if not exists posthaste.schema_migrations (
     checksum   text not null,                  -- SHA-256 of the text that was applied, hex
     applied_at timestamptz not null default now()
 )";
+
+/// A function is everybody's when it is made, and an application that may call one (`posthaste.submit`) could call all.
+const REVOKE_FUNCTIONS: &str = "-- revoke_functions
+revoke execute on all functions in schema posthaste from public";
 
 const SELECT_APPLIED: &str = "-- select_applied
 select version, checksum from posthaste.schema_migrations order by version";
@@ -156,6 +165,12 @@ async fn apply_missing(client: &mut Client) -> Result<(Vec<&'static str>, usize)
             .await
             .map_err(Error::database("commit_migration"))?;
         applied.push(migration.name);
+    }
+    if !applied.is_empty() {
+        client
+            .batch_execute(REVOKE_FUNCTIONS)
+            .await
+            .map_err(Error::database("revoke_functions"))?;
     }
     Ok((applied, present.len()))
 }

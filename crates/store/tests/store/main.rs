@@ -12,6 +12,7 @@ mod open_tasks;
 mod outage;
 mod plans;
 mod setup;
+mod sql_submit;
 mod submissions;
 mod tls;
 mod world;

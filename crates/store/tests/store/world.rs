@@ -95,7 +95,7 @@ async fn start_postgres() -> Stack {
     Stack::start(options).await.unwrap()
 }
 
-async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
