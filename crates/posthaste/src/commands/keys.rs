@@ -43,7 +43,7 @@ The key alone goes to standard output.";
 /// Whose keys, in which database.
 #[derive(Debug, Args)]
 pub(crate) struct Whose {
-    /// The tenant; a new one is made
+    /// The tenant; one that is new is made with its first key
     #[arg(long, value_name = "NAME", default_value = DEFAULT_TENANT, value_parser = record::tenant_name)]
     tenant: String,
     #[command(flatten)]
@@ -59,6 +59,7 @@ pub(crate) struct Create {
     /// What it allows: submit, read, admin
     #[arg(
         long,
+        visible_alias = "scope",
         value_name = "SCOPE",
         value_delimiter = ',',
         default_value = "submit,read"
