@@ -204,7 +204,9 @@ fn too_slow() -> Problem {
 fn not_utf8(text: &[u8]) -> Option<Problem> {
     let refuse = |detail: String| Some(Problem::new(ErrorCode::InvalidRequest, detail));
     if text.starts_with(b"\xef\xbb\xbf") {
-        return refuse("the body begins with a byte order mark, which JSON may not; send it without".to_owned());
+        return refuse(
+            "the body begins with a byte order mark, which JSON may not; send it without".to_owned(),
+        );
     }
     let error = std::str::from_utf8(text).err()?;
     let at = error.valid_up_to();
