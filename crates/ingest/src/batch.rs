@@ -68,7 +68,8 @@ async fn under_key(
     idempotency: Idempotency,
 ) -> Result<HttpResponse, Problem> {
     let count = news.len();
-    let answer = serde_json::value::to_raw_value(&answer(items)).map_err(|error| problems::unwritable(&error))?;
+    let answer =
+        serde_json::value::to_raw_value(&answer(items)).map_err(|error| problems::unwritable(&error))?;
     let idempotency = Idempotency {
         answer: Some(answer.get().as_bytes().to_vec()),
         ..idempotency

@@ -103,13 +103,17 @@ fn are_parameters(mut text: &str) -> bool {
         let is_name = |character: char| {
             character.is_ascii_lowercase() || character.is_ascii_digit() || "_-.*".contains(character)
         };
-        let end = parameter.find(|character| !is_name(character)).unwrap_or(parameter.len());
+        let end = parameter
+            .find(|character| !is_name(character))
+            .unwrap_or(parameter.len());
         if !parameter.starts_with(|first: char| first.is_ascii_lowercase() || first == '*') {
             return false;
         }
         text = &parameter[end..];
         if let Some(value) = text.strip_prefix('=') {
-            let Some(after) = after_value(value) else { return false };
+            let Some(after) = after_value(value) else {
+                return false;
+            };
             text = after;
         }
     }
@@ -177,7 +181,11 @@ mod tests {
     #[test]
     fn parameters_are_no_part_of_the_key() {
         for parameters in ["", ";p", ";p=1;q=\"x;\\\"\"", "; *a-b.c_1=:aGk=:", ";a=?1; b"] {
-            assert_eq!(parsed(&format!("\"k\"{parameters}")).as_deref(), Some("k"), "{parameters}");
+            assert_eq!(
+                parsed(&format!("\"k\"{parameters}")).as_deref(),
+                Some("k"),
+                "{parameters}"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! The role's routes. A filter extracts, an async function decides; the hot path comes first.
 
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use posthaste_http::{Routes, body, caller, get, post, query, reply};
@@ -22,13 +23,15 @@ pub(crate) fn routes(app: Arc<App>) -> Routes {
         .and(headers())
         .and(body(BODY_BYTES_MAX))
         .then(submit::submit);
-    let task = path!(String)
+    let task = path!(NotBatch)
         .and(get())
         .and(app.clone())
         .and(caller(Scope::Read))
         .and(headers())
         .and(query())
-        .then(read::task);
+        .then(async |NotBatch(id), app, caller, headers, query| {
+            read::task(id, app, caller, headers, query).await
+        });
     let batch = path!("batch")
         .and(post())
         .and(app.clone())
@@ -72,6 +75,17 @@ pub(crate) fn routes(app: Arc<App>) -> Routes {
         .or(retry)
         .unify();
     path!("v1" / "tasks" / ..).and(tasks).map(reply).boxed()
+}
+
+/// What may be a task's id: `batch` is a route of its own, so that its 405 names the methods which it takes.
+struct NotBatch(String);
+
+impl FromStr for NotBatch {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        (text != "batch").then(|| Self(text.to_owned())).ok_or(())
+    }
 }
 
 fn with(

@@ -11,8 +11,6 @@ use posthaste_types::limits::{
 };
 use posthaste_types::{ErrorCode, RetryPolicy, Task, TaskState, topics};
 
-use crate::json_text;
-
 /// The task that a request asks for, with a fresh id.
 ///
 /// `prefix` is where the request stands in the body, before the pointers of errors.
@@ -45,9 +43,6 @@ pub(crate) fn task(
     let payload = request
         .payload
         .map_or_else(|| "null".to_owned(), |raw| Box::<str>::from(raw).into_string());
-    if let Err(unusable) = json_text::check(&payload) {
-        check.wrong("/payload", unusable.to_string());
-    }
     check.end()?;
     let waits = not_before.is_some_and(|time| time > now);
     Ok(Task {

@@ -5,6 +5,10 @@ mod batch;
 #[cfg(test)]
 mod change;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod json;
+#[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod outage;

@@ -50,7 +50,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) service: Service,
     pub(crate) stopper: Stopper,
-    own_stack: Option<Stack>,
+    pub(crate) own_stack: Option<Stack>,
 }
 
 impl World {
