@@ -377,12 +377,20 @@ fn idempotency_keys_go_with_their_day_once_it_ended_long_enough_ago() {
         let dropped = world.store.forget_idempotency_keys(before).await.unwrap();
         assert_eq!(
             dropped,
-            [(now - TimeDelta::days(2)).format("idempotency_keys_%Y%m%d").to_string()]
+            [(now - TimeDelta::days(2))
+                .format("idempotency_keys_%Y%m%d")
+                .to_string()]
         );
         let oldest = "select max(key::integer) from posthaste.idempotency_keys";
         let oldest: i32 = world.database.query_one(oldest, &[]).await.unwrap().get(0);
-        assert!((24..48).contains(&oldest), "kept for a day at least and two at most: {oldest} h");
-        assert_eq!(world.store.forget_idempotency_keys(before).await.unwrap(), [""; 0]);
+        assert!(
+            (24..48).contains(&oldest),
+            "kept for a day at least and two at most: {oldest} h"
+        );
+        assert_eq!(
+            world.store.forget_idempotency_keys(before).await.unwrap(),
+            [""; 0]
+        );
     });
 }
 

@@ -77,7 +77,8 @@ impl<'a> Batch<'a> {
         } else {
             HashSet::new()
         };
-        let is_stored = |stored: &HashSet<Uuid>, submission: &Submission| stored.contains(&submission.owner().id());
+        let is_stored =
+            |stored: &HashSet<Uuid>, submission: &Submission| stored.contains(&submission.owner().id());
         let mut fresh = self.submissions.clone();
         fresh.retain(|submission| !is_stored(&stored, submission));
         match self.insert(&fresh).await {
@@ -158,7 +159,9 @@ impl<'a> Batch<'a> {
             return Ok(HashMap::new());
         }
         let error = Error::database("select_keys");
-        let keys = lost.iter().filter_map(|submission| submission.idempotency.as_ref());
+        let keys = lost
+            .iter()
+            .filter_map(|submission| submission.idempotency.as_ref());
         let keys: HashSet<&str> = keys.map(|idempotency| idempotency.key.as_str()).collect();
         let tenants: HashSet<&str> = lost.iter().map(|submission| submission.tenant()).collect();
         let (keys, tenants) = (Vec::from_iter(keys), Vec::from_iter(tenants));

@@ -144,7 +144,8 @@ fn a_key_that_another_transaction_holds_is_in_progress_and_keeps_nobody_else_wai
 
 /// The boundary between two buckets is now, and the database's clock is a minute and a half slow or fast for who says
 /// so in his application's name.
-const BOUNDARY_IS_NOW: &str = "create or replace function posthaste.idempotency_bucket(at timestamptz) returns timestamptz
+const BOUNDARY_IS_NOW: &str =
+    "create or replace function posthaste.idempotency_bucket(at timestamptz) returns timestamptz
     language sql stable return date_bin('1 day', at + case current_setting('application_name')
         when 'before' then interval '-90 s' when 'after' then interval '90 s' else interval '0 s' end,
         timestamptz '@')";
@@ -178,7 +179,12 @@ fn a_key_is_taken_on_both_sides_of_the_boundary_of_two_buckets() {
         }
         let buckets = "select string_agg((bucket > now() - interval '1 hour')::text || guard::text, ' ' order by bucket)
             from posthaste.idempotency_keys group by key order by key";
-        let buckets: Vec<String> = world.query(buckets, &[]).await.iter().map(|row| row.get(0)).collect();
+        let buckets: Vec<String> = world
+            .query(buckets, &[])
+            .await
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
         assert_eq!(buckets, ["falsefalse", "falsetrue truefalse", "truefalse"]);
     });
 }
@@ -187,7 +193,10 @@ fn a_key_is_taken_on_both_sides_of_the_boundary_of_two_buckets() {
 fn races_across_the_boundary_of_two_buckets_have_one_winner() {
     with_world("keys_boundary_race", async |world| {
         let [before, at, after] = around_the_boundary(&world).await;
-        for (round, pair) in [[&before, &at], [&at, &after], [&after, &at], [&at, &at]].into_iter().enumerate() {
+        for (round, pair) in [[&before, &at], [&at, &after], [&after, &at], [&at, &at]]
+            .into_iter()
+            .enumerate()
+        {
             let calls = (0..600).map(|index| {
                 let new = keyed(&task(), &format!("{round}-{}", index / 30), 1);
                 (pair[index % 2], new)
@@ -209,7 +218,10 @@ fn a_guard_whose_owner_lost_the_later_bucket_answers_nobody() {
     with_world("keys_guard", async |world| {
         let [_, at, after] = around_the_boundary(&world).await;
         let winner = task();
-        assert_eq!(after.submit(keyed(&winner, "k", 1)).await.unwrap(), Submitted::Stored);
+        assert_eq!(
+            after.submit(keyed(&winner, "k", 1)).await.unwrap(),
+            Submitted::Stored
+        );
         let guard = "insert into posthaste.idempotency_keys
             select key, tenant, bucket - interval '1 day', true, fingerprint, gen_random_uuid(), created_at, scheduled
             from posthaste.idempotency_keys";

@@ -45,16 +45,32 @@ async fn step(world: &World, task: &Task, token: &mut ClaimToken, dice: &mut Dic
     let stored = world.stored(task).await;
     match dice.roll(8) {
         0 => {
-            world.store.cancel(&task.tenant, task.id, ids::event_id(), at).await.unwrap();
+            world
+                .store
+                .cancel(&task.tenant, task.id, ids::event_id(), at)
+                .await
+                .unwrap();
         }
         1 => {
-            world.store.rerun(&task.tenant, task.id, ids::event_id(), at).await.unwrap();
+            world
+                .store
+                .rerun(&task.tenant, task.id, ids::event_id(), at)
+                .await
+                .unwrap();
         }
         2 => {
-            world.store.fire_timers(at + TimeDelta::hours(dice.roll(3) as i64)).await.unwrap();
+            world
+                .store
+                .fire_timers(at + TimeDelta::hours(dice.roll(3) as i64))
+                .await
+                .unwrap();
         }
         3 => {
-            world.store.expire(task.id, at + TimeDelta::hours(3)).await.unwrap();
+            world
+                .store
+                .expire(task.id, at + TimeDelta::hours(3))
+                .await
+                .unwrap();
         }
         4 | 5 => {
             *token = ids::claim_token();
@@ -62,7 +78,12 @@ async fn step(world: &World, task: &Task, token: &mut ClaimToken, dice: &mut Dic
         }
         // With the last claim's token, which may have been taken over or have ended.
         outcome => {
-            let states = [TaskState::Done, TaskState::Failed, TaskState::Retrying, TaskState::Running];
+            let states = [
+                TaskState::Done,
+                TaskState::Failed,
+                TaskState::Retrying,
+                TaskState::Running,
+            ];
             let completion = completion(&stored, *token, states[dice.roll(4)]);
             world.complete(completion.clone()).await;
             if outcome == 7 {
@@ -104,7 +125,11 @@ fn they_equal_a_count_of_the_rows_after_any_walk() {
                 assert_exact(&world, &format!("in round {round}")).await;
             }
         }
-        assert_eq!(seen.len(), TaskState::ALL.len(), "the walk came by all states: {seen:?}");
+        assert_eq!(
+            seen.len(),
+            TaskState::ALL.len(),
+            "the walk came by all states: {seen:?}"
+        );
         assert_exact(&world, "after the walk").await;
     });
 }
@@ -125,7 +150,11 @@ fn a_dropped_partition_and_a_recount_leave_them_as_they_are() {
         let before = world.store.open_tasks().await.unwrap();
         assert_eq!(before.iter().map(|(_, count)| count).sum::<u64>(), 18);
         let later = Utc::now() + TimeDelta::days(60);
-        let dropped = world.store.drop_expired(later, TimeDelta::days(30)).await.unwrap();
+        let dropped = world
+            .store
+            .drop_expired(later, TimeDelta::days(30))
+            .await
+            .unwrap();
         assert!(!dropped.is_empty(), "those of days without a task");
         assert_exact(&world, "after dropping what has ended").await;
         world.query("select posthaste.recount_open_tasks()", &[]).await;

@@ -96,7 +96,10 @@ fn the_bytes_are_those_of_the_programs_encoder() {
 
 async fn submit(world: &World, arguments: &str) -> TaskId {
     let sql = format!("select posthaste.submit({arguments})");
-    world.query(&sql, &[]).await[0].get::<_, String>(0).parse().unwrap()
+    world.query(&sql, &[]).await[0]
+        .get::<_, String>(0)
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -108,14 +111,24 @@ fn a_submitted_task_is_as_if_it_had_come_over_http() {
         let id = submit(&world, arguments).await;
         let stored = world.store.task("default", id).await.unwrap().unwrap();
         assert_eq!(stored.payload, r#"{"total": 1.10, "big": 1e400}"#);
-        assert_eq!((stored.state, stored.priority, stored.version), (TaskState::Init, 9, 1));
-        let retry = RetryPolicy { max_attempts: 2, ..RetryPolicy::default() };
+        assert_eq!(
+            (stored.state, stored.priority, stored.version),
+            (TaskState::Init, 9, 1)
+        );
+        let retry = RetryPolicy {
+            max_attempts: 2,
+            ..RetryPolicy::default()
+        };
         assert_eq!((stored.timeout_ms, stored.retry), (Some(1_500), Some(retry)));
         let tags = [("a", "é"), ("b", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(stored.tags, BTreeMap::from(tags));
-        let outbox = "select payload, aggregatetype, aggregateid, type, traceparent, id from posthaste.outbox";
+        let outbox =
+            "select payload, aggregatetype, aggregateid, type, traceparent, id from posthaste.outbox";
         let row = &world.query(outbox, &[]).await[0];
-        assert_eq!(row.get::<_, Vec<u8>>(0), TaskRequested::of(&stored).encode(REQUESTED_ID));
+        assert_eq!(
+            row.get::<_, Vec<u8>>(0),
+            TaskRequested::of(&stored).encode(REQUESTED_ID)
+        );
         assert_eq!(
             [row.get::<_, &str>(1), row.get(2), row.get(3)],
             ["tasks.default", "customer-17", "invoice.render"]
@@ -127,11 +140,18 @@ fn a_submitted_task_is_as_if_it_had_come_over_http() {
         let delayed = world.store.task("default", delayed).await.unwrap().unwrap();
         assert_eq!(delayed.state, TaskState::Scheduled);
         let timers = "select kind, due_at from posthaste.timers order by due_at";
-        let timers: Vec<(String, Option<DateTime<Utc>>)> =
-            world.query(timers, &[]).await.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let timers: Vec<(String, Option<DateTime<Utc>>)> = world
+            .query(timers, &[])
+            .await
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect();
         let wanted = [("due", delayed.not_before), ("deadline", stored.deadline)];
         assert_eq!(timers, wanted.map(|(kind, at)| (kind.to_owned(), at)));
-        assert_eq!(world.store.open_tasks().await.unwrap(), [("default".to_owned(), 2)]);
+        assert_eq!(
+            world.store.open_tasks().await.unwrap(),
+            [("default".to_owned(), 2)]
+        );
     });
 }
 
@@ -143,7 +163,13 @@ fn what_is_rolled_back_never_was() {
         assert!(world.store.task("default", id).await.unwrap().is_none());
         world.database.batch_execute("rollback").await.unwrap();
         assert!(world.store.task("default", id).await.unwrap().is_none());
-        for table in ["tasks", "outbox", "timers", "idempotency_keys", "open_task_changes"] {
+        for table in [
+            "tasks",
+            "outbox",
+            "timers",
+            "idempotency_keys",
+            "open_task_changes",
+        ] {
             let count = format!("select count(*) from posthaste.{table}");
             assert_eq!(world.count(&count, &[]).await, 0, "{table}");
         }
@@ -160,7 +186,10 @@ fn a_key_gives_the_first_task_again_refuses_another_submission_and_is_one_with_t
             .database
             .query("select posthaste.submit('a', '2', idempotency_key => 'k')", &[])
             .await;
-        assert_eq!(other.unwrap_err().code(), Some(&SqlState::INVALID_PARAMETER_VALUE));
+        assert_eq!(
+            other.unwrap_err().code(),
+            Some(&SqlState::INVALID_PARAMETER_VALUE)
+        );
         assert_eq!(
             world.submitter.submit(keyed(&task(), "k", 1)).await.unwrap(),
             Submitted::KeyReused
@@ -174,7 +203,10 @@ fn a_key_gives_the_first_task_again_refuses_another_submission_and_is_one_with_t
             Submitted::InProgress
         );
         world.database.batch_execute("rollback").await.unwrap();
-        assert_eq!(world.submitter.submit(over_http).await.unwrap(), Submitted::Stored);
+        assert_eq!(
+            world.submitter.submit(over_http).await.unwrap(),
+            Submitted::Stored
+        );
     });
 }
 
@@ -218,7 +250,10 @@ fn what_is_wrong_is_refused_and_named() {
             ("'a', delay_s => 'NaN'", "delay_s"),
             ("'a', not_before => 'infinity'", "not_before"),
             ("'a', deadline => now() - interval '2 years'", "deadline"),
-            ("'a', deadline => now() + interval '1 s', delay_s => 2", "deadline"),
+            (
+                "'a', deadline => now() + interval '1 s', delay_s => 2",
+                "deadline",
+            ),
             ("'a', timeout_s => 0", "timeout_s"),
             ("'a', retry => '7'", "retry"),
             (r#"'a', retry => '{"max_attempts": 1.5}'"#, "retry"),
@@ -236,13 +271,24 @@ fn what_is_wrong_is_refused_and_named() {
             let sql = format!("select posthaste.submit({arguments})");
             let error = world.database.query(&sql, &[]).await.unwrap_err();
             let error = error.as_db_error().unwrap_or_else(|| panic!("{arguments}"));
-            assert_eq!(*error.code(), SqlState::INVALID_PARAMETER_VALUE, "{arguments}: {error}");
+            assert_eq!(
+                *error.code(),
+                SqlState::INVALID_PARAMETER_VALUE,
+                "{arguments}: {error}"
+            );
             assert!(
-                error.message().starts_with(&format!("posthaste.submit: {named} ")) && error.hint().is_some(),
+                error
+                    .message()
+                    .starts_with(&format!("posthaste.submit: {named} "))
+                    && error.hint().is_some(),
                 "{arguments}: {error}"
             );
         }
-        submit(&world, r#"'a', '{"a": [{"b": 1}, {"b": 2}], "c": "\\ud800 \ud83d\ude00 {[\"{"}'"#).await;
+        submit(
+            &world,
+            r#"'a', '{"a": [{"b": 1}, {"b": 2}], "c": "\\ud800 \ud83d\ude00 {[\"{"}'"#,
+        )
+        .await;
         assert_eq!(world.count("select count(*) from posthaste.tasks", &[]).await, 1);
     });
 }
@@ -267,11 +313,17 @@ fn a_role_that_may_submit_may_do_nothing_else() {
         let code = |outcome: Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>| {
             outcome.unwrap_err().code().cloned()
         };
-        assert_eq!(code(shop.query(&submit_for("default"), &[]).await), Some(refused.clone()));
+        assert_eq!(
+            code(shop.query(&submit_for("default"), &[]).await),
+            Some(refused.clone())
+        );
         let allow = "select posthaste.allow_submit('sql_roles_shop', 'default')";
         world.query(allow, &[]).await;
         shop.query(&submit_for("default"), &[]).await.unwrap();
-        assert_eq!(code(shop.query(&submit_for("other"), &[]).await), Some(refused.clone()));
+        assert_eq!(
+            code(shop.query(&submit_for("other"), &[]).await),
+            Some(refused.clone())
+        );
         assert_eq!(code(shop.query(allow, &[]).await), Some(refused.clone()));
         for row in world.query("select relname::text from pg_class where relnamespace = 'posthaste'::regnamespace and relkind in ('r', 'p')", &[]).await {
             let table: &str = row.get(0);
@@ -286,7 +338,9 @@ fn a_role_that_may_submit_may_do_nothing_else() {
         let executable = "select count(*) from pg_proc where pronamespace = 'posthaste'::regnamespace
             and has_function_privilege('sql_roles_shop', oid, 'execute') and proname <> 'submit'";
         assert_eq!(world.count(executable, &[]).await, 0);
-        world.query("select posthaste.forbid_submit('sql_roles_shop', 'default')", &[]).await;
+        world
+            .query("select posthaste.forbid_submit('sql_roles_shop', 'default')", &[])
+            .await;
         assert_eq!(code(shop.query(&submit_for("default"), &[]).await), Some(refused));
         drop(shop);
     });
