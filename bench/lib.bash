@@ -109,7 +109,7 @@ start_slow_clients() {
     slow_pids+=($!)
     slowhttptest -B -c "$each" -r "$each" "${common[@]}" -t POST -f application/json -s 65536 -u "$url/v1/tasks" &
     slow_pids+=($!)
-    slowhttptest -X -c "$each" -r "$each" "${common[@]}" -k 20 -n 1 -z 5 -u "$url/v1/openapi.json" &
+    slowhttptest -X -c "$each" -r "$each" "${common[@]}" -k 10 -n 1 -z 5 -u "$url/openapi.json" &
     slow_pids+=($!)
     # What they find at first is not what they do to a server that has had them for a while.
     sleep 3

@@ -53,6 +53,7 @@ impl Process {
             stack.kafka_bootstrap(),
         ]);
         command.args(["--registry", stack.registry_url()]);
+        command.args(&*world.dev_arguments.lock().expect("no scenario panics with it"));
         Self::spawn(world, "dev", command, port).await
     }
 
@@ -166,6 +167,7 @@ pub(crate) fn configure(command: &mut Command, world: &World) {
     command.env("POSTHASTE_DATABASE__URL", world.stack.database_url());
     command.env("POSTHASTE_KAFKA__BOOTSTRAP", world.stack.kafka_bootstrap());
     command.env("POSTHASTE_REGISTRY__URL", world.stack.registry_url());
+    command.env("POSTHASTE_HTTP__ACCESS", "open");
     command.env("POSTHASTE_WORKER__BUILTINS", "true");
     command.env("POSTHASTE_DELIVERY__ALLOW_PRIVATE_ADDRESSES", "true");
 }

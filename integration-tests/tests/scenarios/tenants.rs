@@ -31,7 +31,6 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/keys/{key}", ""),
     ("POST", "/v1/keys/{key}/rotate", "{}"),
     ("DELETE", "/v1/keys/{key}", ""),
-    ("POST", "/v1/stream-tokens", r#"{"task":"{task}"}"#),
 ];
 
 /// What a tenant has.
@@ -64,6 +63,7 @@ pub(crate) async fn another_tenants_things_are_not_there(world: Arc<World>) -> a
     nothing_by_id(&stranger, &things).await?;
     nothing_in_lists(&stranger, &things, &channel).await?;
     nothing_in_streams(&stranger, &things, &channel).await?;
+    a_token_opens_no_other_tenants_task(&stranger, &things).await?;
     keys_of_idempotency_are_their_own(&owner, &stranger, &channel).await?;
 
     // And it is all still there for its owner.
@@ -107,34 +107,42 @@ async fn belongings(owner: &Caller, channel: &str) -> anyhow::Result<Belongings>
     })
 }
 
-/// The same answer for what is another's as for what nobody has: it does not even show that there is something.
+/// The same answer for what is another's as for what nobody has, but for the id: it does not even show that there is
+/// something.
 async fn nothing_by_id(stranger: &Caller, things: &Belongings) -> anyhow::Result<()> {
     for (method, path, body) in ROUTES {
-        let mut answers = Vec::new();
-        for is_there in [true, false] {
-            let (mut path, mut body) = ((*path).to_owned(), (*body).to_owned());
-            for (kind, id) in things.ids() {
-                let id = if is_there {
-                    id
-                } else {
-                    format!("{kind}_01h2e8kqvbfwea724h75qc655w")
-                };
-                path = path.replace(&format!("{{{kind}}}"), &id);
-                body = body.replace(&format!("{{{kind}}}"), &id);
-            }
-            let body: Option<Value> = serde_json::from_str(&body).ok();
-            let answer = stranger.ask(method, &path, body.as_ref()).await?;
-            ensure!(
-                answer.status == 404 && answer.json()?["code"] == "not_found",
-                "{method} {path}: {} {}",
-                answer.status,
-                answer.text
-            );
-            answers.push(answer.text);
-        }
-        ensure!(answers[0] == answers[1], "{method} {path}: {answers:?}");
+        let theirs = not_found(stranger, (method, path, body), &things.ids()).await?;
+        let nobodys = things
+            .ids()
+            .map(|(kind, _)| (kind, format!("{kind}_01h2e8kqvbfwea724h75qc655w")));
+        let unknown = not_found(stranger, (method, path, body), &nobodys).await?;
+        ensure!(theirs == unknown, "{method} {path}: {theirs}, {unknown}");
     }
     Ok(())
+}
+
+/// Asks with these ids, expects 404, and gives the answer with the kinds in place of the ids.
+async fn not_found(
+    caller: &Caller,
+    (method, path, body): (&str, &str, &str),
+    ids: &[(&str, String)],
+) -> anyhow::Result<String> {
+    let with_ids = |text: &str| {
+        ids.iter().fold(text.to_owned(), |text, (kind, id)| {
+            text.replace(&format!("{{{kind}}}"), id)
+        })
+    };
+    let body: Option<Value> = serde_json::from_str(&with_ids(body)).ok();
+    let answer = caller.ask(method, &with_ids(path), body.as_ref()).await?;
+    ensure!(
+        answer.status == 404 && answer.json()?["code"] == "not_found",
+        "{method} {path}: {} {}",
+        answer.status,
+        answer.text
+    );
+    Ok(ids.iter().fold(answer.text, |text, (kind, id)| {
+        text.replace(id, &format!("{{{kind}}}"))
+    }))
 }
 
 async fn nothing_in_lists(stranger: &Caller, things: &Belongings, channel: &str) -> anyhow::Result<()> {
@@ -190,6 +198,16 @@ async fn nothing_in_streams(stranger: &Caller, things: &Belongings, channel: &st
         let event = stream.next().await?.context("an event")?;
         ensure!(event.data["data"]["id"] == own, "{}", event.data);
     }
+    Ok(())
+}
+
+/// A token is made without a look at the record; it opens what its own tenant has and nothing else.
+async fn a_token_opens_no_other_tenants_task(stranger: &Caller, things: &Belongings) -> anyhow::Result<()> {
+    let task = things.task;
+    let token = stranger.stream_token(&json!({"task": task})).await?;
+    let url = format!("{}/v1/tasks/{task}/events?token={token}", stranger.url);
+    let answer = reqwest::get(url).await?;
+    ensure!(answer.status() == 404, "{}", answer.status());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) executable: PathBuf,
     pub(crate) http: reqwest::Client,
+    /// Further arguments of every `posthaste dev`.
+    pub(crate) dev_arguments: Mutex<Vec<String>>,
     /// What the processes log, a file for each port that one listens on.
     pub(crate) logs: TempDir,
 }
@@ -34,6 +37,7 @@ impl World {
             stack,
             executable,
             http,
+            dev_arguments: Mutex::default(),
             logs: tempfile::tempdir()?,
         })
     }
@@ -189,8 +193,12 @@ pub(crate) async fn eventually(
     }
 }
 
-/// The executable of this build, made by the same cargo: `cargo test -p` alone would not refresh it.
+/// The executable of this build, made by the same cargo: `cargo test -p` alone would not refresh it. `TEST_EXECUTABLE`
+/// names another, which is taken as it is.
 fn build_executable() -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os("TEST_EXECUTABLE") {
+        return Ok(given.into());
+    }
     let tests = std::env::current_exe()?;
     let folder = tests
         .parent()
