@@ -7,7 +7,7 @@
 use posthaste_types::{self as types, limits};
 use serde_json::Value;
 use utoipa::openapi::schema::{
-    AdditionalProperties, AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType,
+    AdditionalProperties, AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaType,
 };
 use utoipa::openapi::{KnownFormat, Ref, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -131,11 +131,15 @@ fn word(len_max: usize) -> ObjectBuilder {
         .pattern(Some("^[a-z0-9._-]+$"))
 }
 
+/// What a filter looks for; what is too long for any task finds none.
+pub(crate) fn any_text() -> ObjectBuilder {
+    string().pattern(Some(NO_NUL))
+}
+
 pub(crate) fn text(bytes_min: usize, bytes_max: usize) -> ObjectBuilder {
-    string()
+    any_text()
         .min_length((bytes_min > 0).then_some(bytes_min))
         .max_length(Some(bytes_max))
-        .pattern(Some(NO_NUL))
 }
 
 pub(crate) fn words<T: Into<Value>>(words: impl IntoIterator<Item = T>) -> ObjectBuilder {
@@ -232,7 +236,7 @@ fn stream_grant() -> AllOfBuilder {
             .property(other, ObjectBuilder::new().schema_type(Type::Null))
             .required(name)
     };
-    let one = OneOfBuilder::new()
+    let one = AnyOfBuilder::new()
         .item(only("channels", "task", Type::Array))
         .item(only("task", "channels", Type::String));
     AllOfBuilder::new()

@@ -84,14 +84,13 @@ fn read() -> Operation {
 }
 
 fn list() -> Operation {
-    let text =
-        |name: &str, about: &str| query(name, about, shapes::text(0, limits::HEADER_BYTES_MAX)).build();
+    let text = |name: &str, about: &str| query(name, about, shapes::any_text()).build();
     let states = ArrayBuilder::new().items(Ref::from_schema_name("TaskState"));
     let tags = shapes::map(
         ObjectBuilder::new()
             .schema_type(Type::String)
             .pattern(Some(r"^tag\.[^\u0000]*$")),
-        shapes::text(0, limits::HEADER_BYTES_MAX),
+        shapes::any_text(),
         limits::TAG_COUNT_MAX,
     );
     Operation::new((HttpMethod::Get, "/v1/tasks"), TAG, "listTasks", "List tasks, newest first")
@@ -112,6 +111,8 @@ fn list() -> Operation {
             query("tags", "`tag.NAME=VALUE`, each as a parameter of its own: only tasks with all of these tags.", tags)
                 .style(Some(ParameterStyle::Form))
                 .explode(Some(true))
+                // Empty, it would be a parameter of that very name, which there is not.
+                .extensions(None)
                 .build(),
             query("created_after", "Submitted then or later.", shapes::time()).build(),
             query("created_before", "Submitted before.", shapes::time()).build(),
@@ -170,7 +171,7 @@ fn change(action: &str, id: &str, summary: &str) -> Operation {
 
 fn idempotency_key() -> Parameter {
     let max = limits::IDEMPOTENCY_KEY_BYTES_MAX;
-    let pattern = format!(r#"^([!#-~]{{1,{max}}}|"([ !#-\[\]-~]|\\["\\]){{1,{max}}}")$"#);
+    let pattern = format!(r#"^([!#-+\--:<-~]{{1,{max}}}|"([ !#-\[\]-~]|\\["\\]){{1,{max}}}")$"#);
     let about = "A string in double quotes (draft-ietf-httpapi-idempotency-key-header-06) or a bare token: one task for one \
                  key, however often the request is sent.";
     let schema = ObjectBuilder::new()
