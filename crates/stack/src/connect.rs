@@ -26,6 +26,7 @@ const DIRECTORY: &str = "connect";
 const WORKER: &str = "worker.properties";
 const CONNECTOR: &str = "connector.properties";
 const OFFSETS: &str = "offsets";
+const OFFSETS_FILE: &str = "offset.storage.file.filename";
 /// It gives its tasks five seconds by itself.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
 
@@ -127,7 +128,7 @@ impl fmt::Debug for Connect {
 }
 
 /// The directory of the jars. It is named by what is in it, since the caller may ask for something else next time.
-async fn jars(tools: &Tools, options: &ConnectOptions) -> Result<PathBuf, Error> {
+pub(crate) async fn jars(tools: &Tools, options: &ConnectOptions) -> Result<PathBuf, Error> {
     let name = format!("connect-{:016x}", fnv1a(options.pom.as_bytes()));
     let entry = match tools.cache.entry(&name).await? {
         Entry::Complete(entry) => entry,
@@ -170,7 +171,7 @@ fn launch(
         fs::write(&path, text).map_err(Error::io("cannot write", &path))
     };
     write("log4j2.properties", LOGGING)?;
-    write(WORKER, &worker(&options.worker, &home, port.number(), &token))?;
+    write(WORKER, &worker(options, &home, port.number(), &token))?;
     write(CONNECTOR, &options.connector)?;
 
     let mut arguments: Vec<OsString> = options.jvm.iter().map(Into::into).collect();
@@ -209,15 +210,30 @@ fn launch(
     })
 }
 
-/// Of two lines for one property the later counts.
-fn worker(given: &str, home: &Path, port: u16, token: &str) -> String {
-    format!(
-        "{given}\n\
-         listeners=http://127.0.0.1:{port}\n\
-         response.http.headers.config=add {TOKEN_HEADER}: {token}\n\
-         offset.storage.file.filename={}\n",
-        home.join(OFFSETS).display()
-    )
+/// Of two lines for one property the later counts. A group keeps its offsets in Kafka, and would take a file's name for a
+/// setting of that topic.
+fn worker(options: &ConnectOptions, home: &Path, port: u16, token: &str) -> String {
+    let mut text = String::new();
+    for line in options
+        .worker
+        .lines()
+        .filter(|line| !line.starts_with(OFFSETS_FILE))
+    {
+        text.push_str(line);
+        text.push('\n');
+    }
+    let mut set = |name: &str, value: &dyn fmt::Display| {
+        writeln!(text, "{name}={value}").expect("writing to a string cannot fail");
+    };
+    set("listeners", &format_args!("http://127.0.0.1:{port}"));
+    set(
+        "response.http.headers.config",
+        &format_args!("add {TOKEN_HEADER}: {token}"),
+    );
+    if !options.is_distributed {
+        set(OFFSETS_FILE, &home.join(OFFSETS).display());
+    }
+    text
 }
 
 fn properties(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
@@ -238,7 +254,7 @@ fn json(text: &str) -> String {
     for (name, value) in properties(text) {
         let comma = if object.len() > 1 { "," } else { "" };
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        let _infallible = write!(object, "{comma}\"{name}\":\"{value}\"");
+        write!(object, "{comma}\"{name}\":\"{value}\"").expect("writing to a string cannot fail");
     }
     object + "}"
 }

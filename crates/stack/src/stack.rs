@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 
-use crate::connect::{Connect, ConnectOptions};
+use crate::connect::{self, Connect, ConnectOptions};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::options::{Part, StackOptions};
@@ -192,6 +192,15 @@ impl Stack {
     /// When a program is missing or cannot be fetched, or it does not come up.
     pub async fn connect(&self, options: &ConnectOptions) -> Result<Connect, Error> {
         Connect::start(&self.directory, options, Arc::clone(&self.progress)).await
+    }
+
+    /// Fetches what [`Stack::connect`] would, without starting it.
+    ///
+    /// # Errors
+    /// When a program is missing or it cannot be fetched.
+    pub async fn fetch_connect(&self, options: &ConnectOptions) -> Result<(), Error> {
+        let tools = Tools::find(self.directory.user, Arc::clone(&self.progress)).await?;
+        connect::jars(&tools, options).await.map(drop)
     }
 
     /// Its process, for who measures it: `None` where the part is not run by this stack or was killed.
