@@ -93,8 +93,14 @@ impl Error {
 
 /// librdkafka repeats the value that it does not take; under a misspelt name that may be a password.
 fn refused_property(why: &str, name: &str, value: &str) -> Error {
-    let why = if value.is_empty() { why.to_owned() } else { why.replace(value, "…") };
-    Error::Setup(format!("librdkafka does not take the property `{name}` of `[kafka.properties]`: {why}"))
+    let why = if value.is_empty() {
+        why.to_owned()
+    } else {
+        why.replace(value, "…")
+    };
+    Error::Setup(format!(
+        "librdkafka does not take the property `{name}` of `[kafka.properties]`: {why}"
+    ))
 }
 
 fn kind_of_kafka(error: &KafkaError) -> ErrorKind {

@@ -42,14 +42,19 @@ pub struct RegistryOptions {
 impl RegistryOptions {
     /// A registry whose certificate, if any, an authority has signed that this machine trusts.
     pub fn at(url: impl Into<String>) -> Self {
-        Self { url: url.into(), ca: None }
+        Self {
+            url: url.into(),
+            ca: None,
+        }
     }
 }
 
 impl fmt::Debug for RegistryOptions {
     /// Leaves out the URL: it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistryOptions").field("ca", &self.ca).finish_non_exhaustive()
+        f.debug_struct("RegistryOptions")
+            .field("ca", &self.ca)
+            .finish_non_exhaustive()
     }
 }
 

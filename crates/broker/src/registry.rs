@@ -35,7 +35,9 @@ struct Login {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,12 +61,19 @@ impl Registry {
         if let Some(Login { user, password }) = &login {
             settings.set_basic_authorization(user, password.as_deref());
         }
-        let settings = settings.build_with(builder()).map_err(registry_error("make a client"))?;
+        let settings = settings
+            .build_with(builder())
+            .map_err(registry_error("make a client"))?;
         let http = builder().build().map_err(|source| Error::RegistryHttp {
             operation: "make a client",
             source,
         })?;
-        Ok(Self { settings, http, url, login })
+        Ok(Self {
+            settings,
+            http,
+            url,
+            login,
+        })
     }
 
     /// Registers an Avro schema's text under `subject` and answers its id; the same text again gets the same id.
@@ -109,7 +118,8 @@ impl Registry {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.send("answer", self.http.get(format!("{}/schemas/types", self.url))).await
+        self.send("answer", self.http.get(format!("{}/schemas/types", self.url)))
+            .await
     }
 
     async fn send(&self, operation: &'static str, request: reqwest::RequestBuilder) -> Result<(), Error> {
@@ -118,7 +128,9 @@ impl Registry {
             None => request,
         };
         let answer = request.send().await.and_then(reqwest::Response::error_for_status);
-        answer.map(drop).map_err(|source| Error::RegistryHttp { operation, source })
+        answer
+            .map(drop)
+            .map_err(|source| Error::RegistryHttp { operation, source })
     }
 }
 
@@ -134,7 +146,9 @@ fn split_login(text: &str) -> Result<(String, Option<Login>), Error> {
         user: decode(url.username()),
         password: url.password().map(decode),
     });
-    url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| unusable())?;
+    url.set_username("")
+        .and_then(|()| url.set_password(None))
+        .map_err(|()| unusable())?;
     Ok((url.as_str().trim_end_matches('/').to_owned(), login))
 }
 
@@ -161,7 +175,10 @@ mod tests {
         let (url, login) = split_login("https://a%40b:hunter%32@registry:8081/apis/").unwrap();
         assert_eq!(url, "https://registry:8081/apis");
         let login = login.unwrap();
-        assert_eq!((login.user.as_str(), login.password.as_deref()), ("a@b", Some("hunter2")));
+        assert_eq!(
+            (login.user.as_str(), login.password.as_deref()),
+            ("a@b", Some("hunter2"))
+        );
         assert!(split_login("http://registry").unwrap().1.is_none());
         let registry = Registry::new(&RegistryOptions {
             url: "https://a:hunter2@registry".to_owned(),

@@ -23,14 +23,21 @@ impl Conninfo {
     /// Splits a URL (`postgresql://…`) or a key-value string.
     pub(crate) fn split(text: &str) -> Result<Self, Error> {
         let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        if is_url { Self::of_url(text) } else { Self::of_pairs(text) }
+        if is_url {
+            Self::of_url(text)
+        } else {
+            Self::of_pairs(text)
+        }
     }
 
     fn of_url(url: &str) -> Result<Self, Error> {
         // A password may hold a question mark; what follows the credentials may not.
         let behind_credentials = url.find('@').unwrap_or_default();
         let Some(mark) = url[behind_credentials..].find('?') else {
-            return Ok(Self { rest: url.to_owned(), ..Self::default() });
+            return Ok(Self {
+                rest: url.to_owned(),
+                ..Self::default()
+            });
         };
         let (base, query) = url.split_at(behind_credentials + mark);
         let mut found = Self::default();
@@ -52,8 +59,9 @@ impl Conninfo {
         let mut rest = String::with_capacity(text.len());
         let mut left = text.trim_start();
         while !left.is_empty() {
-            let (key, value, length) = first_pair(left)
-                .ok_or_else(|| Error::Setup("the database URL is not a libpq connection string".to_owned()))?;
+            let (key, value, length) = first_pair(left).ok_or_else(|| {
+                Error::Setup("the database URL is not a libpq connection string".to_owned())
+            })?;
             if !found.takes(key, value.into())? {
                 rest.push_str(&left[..length]);
                 rest.push(' ');
@@ -70,7 +78,9 @@ impl Conninfo {
             "sslmode" => self.sslmode = Some(value.into_owned()),
             "sslrootcert" => self.sslrootcert = Some(value.into_owned()),
             _ if UNSUPPORTED.contains(&key) => {
-                return Err(Error::Setup(format!("`{key}` in the database URL is not supported: leave it out")));
+                return Err(Error::Setup(format!(
+                    "`{key}` in the database URL is not supported: leave it out"
+                )));
             }
             _ => return Ok(false),
         }
@@ -116,14 +126,24 @@ mod tests {
     fn tls_settings_are_taken_out_and_the_rest_stays() {
         let full = Some("verify-full");
         splits("postgresql://h/d", "postgresql://h/d", None, None);
-        splits("postgresql://h/d?sslmode=verify-full", "postgresql://h/d", full, None);
+        splits(
+            "postgresql://h/d?sslmode=verify-full",
+            "postgresql://h/d",
+            full,
+            None,
+        );
         splits(
             "postgres://u:p%26@h/d?a=b&sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&c=d",
             "postgres://u:p%26@h/d?a=b&c=d",
             full,
             Some("/etc/ca.pem"),
         );
-        splits("postgresql://u:a?sslmode=x@h/d", "postgresql://u:a?sslmode=x@h/d", None, None);
+        splits(
+            "postgresql://u:a?sslmode=x@h/d",
+            "postgresql://u:a?sslmode=x@h/d",
+            None,
+            None,
+        );
         splits("host=h  sslmode=verify-full user=u", "host=h user=u", full, None);
         splits(
             r"password = 'a b\'sslmode=x' sslrootcert='/a b/ca.pem' host=h",
@@ -136,7 +156,12 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_without_its_value() {
-        for text in ["postgresql://h/d?sslcert=%2Fsecret", "sslcert=secret", "password='secret", "secret"] {
+        for text in [
+            "postgresql://h/d?sslcert=%2Fsecret",
+            "sslcert=secret",
+            "password='secret",
+            "secret",
+        ] {
             let error = Conninfo::split(text).err().unwrap().to_string();
             assert!(!error.contains("secret"), "{error}");
         }

@@ -51,7 +51,9 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     if length.len() > 4 {
         return None;
     }
-    let length = length.iter().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
+    let length = length
+        .iter()
+        .fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
     rest.split_at_checked(length)
 }
 
@@ -62,12 +64,20 @@ mod tests {
     fn certificate(algorithm: &[u8]) -> Vec<u8> {
         let wrap = |tag: u8, body: &[u8]| [&[tag, 0x81, u8::try_from(body.len()).unwrap()], body].concat();
         let algorithm = wrap(SEQUENCE, &wrap(OBJECT_ID, algorithm));
-        wrap(SEQUENCE, &[wrap(SEQUENCE, b"to be signed"), algorithm, b"signature".to_vec()].concat())
+        wrap(
+            SEQUENCE,
+            &[wrap(SEQUENCE, b"to be signed"), algorithm, b"signature".to_vec()].concat(),
+        )
     }
 
     #[test]
     fn the_signature_s_own_hash_is_used() {
-        for (algorithm, length) in [(ECDSA_SHA256, 32), (RSA_SHA384, 48), (ECDSA_SHA512, 64), (RSA_SHA_1_FAMILY[1], 32)] {
+        for (algorithm, length) in [
+            (ECDSA_SHA256, 32),
+            (RSA_SHA384, 48),
+            (ECDSA_SHA512, 64),
+            (RSA_SHA_1_FAMILY[1], 32),
+        ] {
             assert_eq!(end_point_hash(&certificate(algorithm)).unwrap().len(), length);
         }
         let ed25519 = [0x2b, 0x65, 0x70];

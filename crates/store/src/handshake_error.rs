@@ -36,7 +36,9 @@ pub enum HandshakeError {
 
 impl HandshakeError {
     pub(crate) fn of(error: io::Error, host: &str) -> Self {
-        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let cause = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let Some(rustls::Error::InvalidCertificate(verdict)) = cause else {
             return Self::Other(error);
         };
@@ -49,7 +51,9 @@ impl HandshakeError {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Self::NotNow,
-            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => Self::Authority,
+            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                Self::Authority
+            }
             _ => Self::Other(error),
         }
     }

@@ -5,10 +5,10 @@ use std::path::Path;
 use tokio_postgres::config::ChannelBinding;
 use tokio_postgres::{Client, Config, Connection, Socket};
 
+use crate::Error;
 use crate::conninfo::Conninfo;
 use crate::tls::{Tls, TlsStream};
 use crate::tls_settings::TlsSettings;
-use crate::Error;
 
 /// The database as something to connect to.
 #[derive(Clone)]
@@ -29,12 +29,19 @@ impl Server {
         let tls_settings = TlsSettings::choose(&given, config.get_hosts(), ca)?;
         config.ssl_mode(tls_settings.driver_mode());
         let tls = Tls::new(&tls_settings)?;
-        Ok(Self { config, tls, tls_settings })
+        Ok(Self {
+            config,
+            tls,
+            tls_settings,
+        })
     }
 
     /// Opens a connection; the second half is to be driven by the caller.
     pub(crate) async fn connect(&self) -> Result<(Client, Connection<Socket, TlsStream>), Error> {
-        self.config.connect(self.tls.clone()).await.map_err(Error::database("connect"))
+        self.config
+            .connect(self.tls.clone())
+            .await
+            .map_err(Error::database("connect"))
     }
 
     /// Whether the connection string insists on channel binding.

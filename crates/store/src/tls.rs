@@ -68,7 +68,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, Error> {
         .map_err(|error| unusable(format!("cannot be read as PEM: {error}")))?;
     let (added, _) = roots.add_parsable_certificates(certificates);
     if added == 0 {
-        return Err(unusable("holds no certificate: it must be a PEM file with the authority's".to_owned()));
+        return Err(unusable(
+            "holds no certificate: it must be a PEM file with the authority's".to_owned(),
+        ));
     }
     Ok(roots)
 }
@@ -80,7 +82,10 @@ impl MakeTlsConnect<Socket> for Tls {
 
     /// A host that cannot be in a certificate fails in the handshake only: there may be none.
     fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, HandshakeError> {
-        Ok(Handshake { connector: self.0.clone(), host: host.to_owned() })
+        Ok(Handshake {
+            connector: self.0.clone(),
+            host: host.to_owned(),
+        })
     }
 }
 
@@ -100,7 +105,9 @@ impl TlsConnect<Socket> for Handshake {
             let name = ServerName::try_from(self.host.clone())
                 .map_err(|_| HandshakeError::WrongName(self.host.clone()))?;
             let stream = self.connector.connect(name, socket).await;
-            stream.map(TlsStream).map_err(|error| HandshakeError::of(error, &self.host))
+            stream
+                .map(TlsStream)
+                .map_err(|error| HandshakeError::of(error, &self.host))
         })
     }
 }
@@ -118,7 +125,11 @@ impl tokio_postgres::tls::TlsStream for TlsStream {
 }
 
 impl AsyncRead for TlsStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

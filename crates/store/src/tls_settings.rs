@@ -51,7 +51,9 @@ impl TlsSettings {
             Some("verify-full") => TlsMode::VerifyFull,
             Some(_) => {
                 let known = "disable, prefer, require, verify-ca or verify-full";
-                return Err(Error::Setup(format!("`sslmode` in the database URL must be {known}")));
+                return Err(Error::Setup(format!(
+                    "`sslmode` in the database URL must be {known}"
+                )));
             }
         };
         if ca.is_some() && !over_socket && matches!(wanted, TlsMode::Disable | TlsMode::Prefer) {
@@ -90,7 +92,9 @@ fn is_local(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
         Host::Tcp(name) if name == "localhost" => true,
-        Host::Tcp(name) => name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()),
+        Host::Tcp(name) => name
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback()),
     }
 }
 
@@ -112,17 +116,38 @@ mod tests {
             ("postgresql://db.example/d", (TlsMode::Prefer, None)),
             ("postgresql://127.0.0.1/d", (TlsMode::Disable, None)),
             ("postgresql://localhost/d", (TlsMode::Disable, None)),
-            ("postgresql://localhost/d?sslmode=require", (TlsMode::Require, None)),
-            ("postgresql://%2Frun/d?sslmode=verify-full", (TlsMode::Disable, None)),
+            (
+                "postgresql://localhost/d?sslmode=require",
+                (TlsMode::Require, None),
+            ),
+            (
+                "postgresql://%2Frun/d?sslmode=verify-full",
+                (TlsMode::Disable, None),
+            ),
             ("postgresql://h/d?sslmode=disable", (TlsMode::Disable, None)),
             ("postgresql://h/d?sslmode=prefer", (TlsMode::Prefer, None)),
             ("postgresql://h/d?sslmode=require", (TlsMode::Require, None)),
-            ("postgresql://h/d?sslmode=require&sslrootcert=/ca", (TlsMode::VerifyCa, ca())),
-            ("postgresql://h/d?sslmode=verify-ca&sslrootcert=/ca", (TlsMode::VerifyCa, ca())),
-            ("postgresql://h/d?sslmode=verify-full", (TlsMode::VerifyFull, None)),
-            ("postgresql://h/d?sslmode=verify-full&sslrootcert=system", (TlsMode::VerifyFull, None)),
+            (
+                "postgresql://h/d?sslmode=require&sslrootcert=/ca",
+                (TlsMode::VerifyCa, ca()),
+            ),
+            (
+                "postgresql://h/d?sslmode=verify-ca&sslrootcert=/ca",
+                (TlsMode::VerifyCa, ca()),
+            ),
+            (
+                "postgresql://h/d?sslmode=verify-full",
+                (TlsMode::VerifyFull, None),
+            ),
+            (
+                "postgresql://h/d?sslmode=verify-full&sslrootcert=system",
+                (TlsMode::VerifyFull, None),
+            ),
             ("postgresql://h/d?sslrootcert=/ca", (TlsMode::VerifyFull, ca())),
-            ("host=h sslmode=verify-full sslrootcert=/ca", (TlsMode::VerifyFull, ca())),
+            (
+                "host=h sslmode=verify-full sslrootcert=/ca",
+                (TlsMode::VerifyFull, ca()),
+            ),
         ] {
             assert_eq!(choose(url, None).unwrap(), expected, "{url}");
         }
@@ -133,9 +158,15 @@ mod tests {
     fn a_configured_authority_is_always_checked() {
         let full = (TlsMode::VerifyFull, Some("/ca".into()));
         assert_eq!(choose("postgresql://127.0.0.1/d", Some("/ca")).unwrap(), full);
-        let chosen = choose("postgresql://h/d?sslmode=verify-full&sslrootcert=/other", Some("/ca"));
+        let chosen = choose(
+            "postgresql://h/d?sslmode=verify-full&sslrootcert=/other",
+            Some("/ca"),
+        );
         assert_eq!(chosen.unwrap(), full);
-        assert_eq!(choose("postgresql://h/d?sslmode=require", Some("/ca")).unwrap().0, TlsMode::VerifyCa);
+        assert_eq!(
+            choose("postgresql://h/d?sslmode=require", Some("/ca")).unwrap().0,
+            TlsMode::VerifyCa
+        );
         for mode in ["disable", "prefer"] {
             let refused = choose(&format!("postgresql://h/d?sslmode={mode}"), Some("/ca"));
             assert!(refused.unwrap_err().to_string().contains("verify-full"));

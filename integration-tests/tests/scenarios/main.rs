@@ -20,6 +20,7 @@ mod revoked;
 mod round_trip;
 mod shutdown;
 mod sse;
+mod wires;
 mod tenants;
 mod world;
 
@@ -70,6 +71,8 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     crashes::killed_whole_loses_and_repeats_nothing,
     outages::kafka_restart_under_load_loses_nothing,
     outages::postgres_restart_under_load_loses_nothing,
+    wires::each_part_works_with_its_own_rights_over_tls,
+    wires::what_is_refused_is_told_and_tried_again,
     interop::clients_of_others_are_content,
     dev::dev_shows_a_result_and_leaves_nothing_behind,
     dev::dev_stops_and_says_why_when_a_part_dies,

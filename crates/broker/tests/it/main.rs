@@ -4,6 +4,7 @@
 
 mod group;
 mod registry;
+mod registry_tls;
 mod tail;
 mod topics;
 mod writing;

@@ -104,7 +104,10 @@ async fn serve(
         return near.shutdown().await;
     }
     let mut far = TcpStream::connect(upstream).await?;
-    let line = head.windows(2).position(|window| window == b"\r\n").unwrap_or(end);
+    let line = head
+        .windows(2)
+        .position(|window| window == b"\r\n")
+        .unwrap_or(end);
     // So that the answer's end is the connection's, and no request comes behind this one unseen.
     far.write_all(&head[..line]).await?;
     far.write_all(b"\r\nConnection: close").await?;

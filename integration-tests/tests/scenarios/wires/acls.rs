@@ -118,7 +118,11 @@ async fn ask(bootstrap: &str, api: i16, body: &[u8]) -> anyhow::Result<Vec<u8>> 
 /// The codes of the single rules: each a number and a text that may be absent.
 fn check_codes(mut answers: &[u8]) -> anyhow::Result<()> {
     while let Some((code, rest)) = answers.split_first_chunk::<2>() {
-        ensure!(*code == [0, 0], "kafka refuses: {}", String::from_utf8_lossy(rest));
+        ensure!(
+            *code == [0, 0],
+            "kafka refuses: {}",
+            String::from_utf8_lossy(rest)
+        );
         let (length, rest) = rest.split_first_chunk::<2>().context("a text")?;
         let length = usize::try_from(i16::from_be_bytes(*length)).unwrap_or_default();
         answers = rest.get(length..).context("a text")?;

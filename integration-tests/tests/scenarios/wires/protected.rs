@@ -78,8 +78,7 @@ impl Protected {
         .await?;
         let upstream = stack.registry_url().strip_prefix("http://").context("http")?;
         let upstream: SocketAddr = upstream.split('/').next().context("an address")?.parse()?;
-        let registry =
-            TlsFront::start(&issued, "posthaste", &password("registry", "any"), upstream).await?;
+        let registry = TlsFront::start(&issued, "posthaste", &password("registry", "any"), upstream).await?;
         let protected = Self {
             stack,
             registry,
@@ -91,7 +90,7 @@ impl Protected {
     }
 
     async fn make_roles(&self) -> anyhow::Result<()> {
-        let superuser = self.superuser("posthaste").await?;
+        let superuser = self.session("posthaste").await?;
         let mut sql = format!(
             "create role posthaste_owner login replication password '{}';",
             password("sql", "owner")
@@ -99,15 +98,23 @@ impl Protected {
         for part in SQL_PARTS {
             let replication = if part == "connector" { "replication" } else { "" };
             let password = password("sql", part);
-            write!(sql, "create role posthaste_{part} login {replication} password '{password}';")?;
+            write!(
+                sql,
+                "create role posthaste_{part} login {replication} password '{password}';"
+            )?;
         }
         superuser.batch_execute(&sql).await?;
         let create = format!("create database {DATABASE} owner posthaste_owner");
         Ok(superuser.batch_execute(&create).await?)
     }
 
-    /// A session over the socket, which the parts do not have.
-    async fn superuser(&self, database: &str) -> anyhow::Result<Client> {
+    /// A session of the superuser's in the database of the parts.
+    pub(crate) async fn superuser(&self) -> anyhow::Result<Client> {
+        self.session(DATABASE).await
+    }
+
+    /// Over the socket, which the parts do not use.
+    async fn session(&self, database: &str) -> anyhow::Result<Client> {
         let mut config: tokio_postgres::Config = self.stack.database_url().parse()?;
         let (client, connection) = config.dbname(database).connect(NoTls).await?;
         tokio::spawn(connection);
@@ -116,7 +123,7 @@ impl Protected {
 
     /// A session of the owner's in the database of the parts.
     pub(crate) async fn owner(&self) -> anyhow::Result<Client> {
-        let client = self.superuser(DATABASE).await?;
+        let client = self.superuser().await?;
         client.batch_execute("set role posthaste_owner").await?;
         Ok(client)
     }

@@ -22,7 +22,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a part; `name` is its own among those that run.
-    pub(crate) fn start(world: &World, protected: &Protected, name: &str, wires: &Wires) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        world: &World,
+        protected: &Protected,
+        name: &str,
+        wires: &Wires,
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let log = protected.directory.path().join(name).with_extension("log");
         let file = File::create(&log)?;
@@ -51,8 +56,8 @@ impl Running {
 
     /// Waits until it says that it is ready.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
-        let url = format!("{}/readyz", self.url);
-        let ready = eventually(&format!("{} is ready", self.name), async || {
+        let (url, what) = (format!("{}/readyz", self.url), format!("{} is ready", self.name));
+        let ready = eventually(&what, async || {
             self.runs()?;
             let answer = reqwest::get(&url).await?;
             ensure!(answer.status().is_success(), "{}", answer.text().await?);
@@ -64,7 +69,8 @@ impl Running {
 
     /// Waits until its log holds a text; it still runs then, and is not ready.
     pub(crate) async fn says(&mut self, text: &str) -> anyhow::Result<()> {
-        let said = eventually(&format!("{} says `{text}`", self.name), async || {
+        let what = format!("{} says `{text}`", self.name);
+        let said = eventually(&what, async || {
             self.runs()?;
             ensure!(self.log()?.contains(text), "not yet");
             Ok(())
@@ -88,25 +94,39 @@ impl Running {
     /// SIGTERM, and expects an orderly end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = self.child.id().context("a process that runs")?;
-        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .await?;
         ensure!(sent.success(), "SIGTERM was not sent");
         let status = tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .context("it ends when told")??;
-        ensure!(status.success(), "{} ended with {status}\n{}", self.name, self.log()?);
+        ensure!(
+            status.success(),
+            "{} ended with {status}\n{}",
+            self.name,
+            self.log()?
+        );
         Ok(())
     }
 }
 
 /// Runs a command of the owner's to its end and gives its standard output.
-pub(crate) async fn as_owner(world: &World, protected: &Protected, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) async fn as_owner(
+    world: &World,
+    protected: &Protected,
+    arguments: &[&str],
+) -> anyhow::Result<String> {
     let output = Command::new(&world.executable)
         .args(arguments)
         .arg("--config")
         .arg(protected.configure("owner", &Wires::right("owner"))?)
         .stdin(Stdio::null())
         .output();
-    let output = tokio::time::timeout(PATIENCE, output).await.context("it ends")??;
+    let output = tokio::time::timeout(PATIENCE, output)
+        .await
+        .context("it ends")??;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{arguments:?}: {errors}");
     Ok(String::from_utf8(output.stdout)?)
