@@ -1,7 +1,10 @@
 //! Keys, limits, tokens and the audit log on a real Postgres, over several processes' directories.
 #![cfg_attr(
     test,
-    expect(clippy::result_large_err, reason = "a refused caller is what many tests look at")
+    expect(
+        clippy::result_large_err,
+        reason = "a refused caller is what many tests look at"
+    )
 )]
 
 #[cfg(test)]
