@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crashes;
+mod debezium;
 mod dev;
 mod hostile;
 mod idempotency;
@@ -73,6 +74,9 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     outages::postgres_restart_under_load_loses_nothing,
     wires::each_part_works_with_its_own_rights_over_tls,
     wires::what_is_refused_is_told_and_tried_again,
+    debezium::both_give_the_same_key_value_and_headers,
+    debezium::a_slot_moves_to_debezium_and_back_without_loss,
+    debezium::round_trips_are_the_same_with_debezium,
     interop::clients_of_others_are_content,
     dev::dev_shows_a_result_and_leaves_nothing_behind,
     dev::dev_stops_and_says_why_when_a_part_dies,
@@ -95,9 +99,14 @@ fn main() -> ExitCode {
         ))
     };
     let without_interop = !interop::is_possible();
+    let without_debezium = match &world {
+        Some(world) => !runtime.block_on(debezium::is_possible(world)),
+        None => false,
+    };
     let trials = SCENARIOS.iter().map(|(name, scenario)| {
         let (runtime, world) = (Arc::clone(&runtime), world.clone());
-        let is_ignored = without_interop && name.starts_with("interop::");
+        let is_ignored = (without_interop && name.starts_with("interop::"))
+            || (without_debezium && name.starts_with("debezium::"));
         Trial::test(*name, move || {
             let world = world.expect("listing runs nothing");
             runtime

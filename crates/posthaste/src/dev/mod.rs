@@ -1,5 +1,6 @@
 //! `posthaste dev`: the local stack, then every role in this process, then a word on what runs where.
 
+mod debezium;
 mod demo;
 mod progress;
 
@@ -23,6 +24,7 @@ use crate::roles::{Process, Role};
 use crate::settings::Settings;
 use crate::{front, migrate, output, serve, shutdown};
 
+use debezium::Connector;
 use progress::Screen;
 
 /// Everything on this machine.
@@ -48,6 +50,10 @@ pub(crate) struct Dev {
     #[arg(long, requires = "demo")]
     once: bool,
 
+    /// Who moves the rows from the outbox to Kafka
+    #[arg(long, value_name = "WHO", value_enum, default_value_t)]
+    connector: Connector,
+
     #[command(flatten)]
     settings: Settings,
 }
@@ -57,6 +63,7 @@ impl Dev {
 Examples:
   posthaste dev --demo
   posthaste dev --fresh --port 9000
+  posthaste dev --connector debezium                                   Debezium in our connector's place
   posthaste dev --database-url postgresql://me@localhost/posthaste     uses that database and starts the rest
   posthaste dev --set worker.handlers=32 --config my-handlers.toml
 
@@ -86,7 +93,8 @@ machine may do everything. With --set http.access=keys it asks for keys as every
             config.kafka.bootstrap = stack.kafka_bootstrap().to_owned();
             config.registry.url = posthaste_runtime::Secret::new(stack.registry_url());
         }
-        let roles = self.run_roles(&config, (listener, metrics), &stopper, &screen, &places, target);
+        let ground = (stack.as_ref(), places.as_slice());
+        let roles = self.run_roles(&config, (listener, metrics), &stopper, &screen, ground, target);
         let result = match &stack {
             Some(stack) => while_alive(stack, &stopper, roles).await,
             None => roles.await,
@@ -115,7 +123,9 @@ machine may do everything. With --set http.access=keys it asks for keys as every
             progress: screen.progress(),
             ..StackOptions::new(&self.data_dir)
         };
-        if options.database_url.is_some() && options.kafka.is_some() && options.registry_url.is_some() {
+        let all_named =
+            options.database_url.is_some() && options.kafka.is_some() && options.registry_url.is_some();
+        if all_named && self.connector == Connector::Posthaste {
             return Ok(None);
         }
         Ok(Some(Box::pin(Stack::start(options)).await?))
@@ -143,7 +153,7 @@ machine may do everything. With --set http.access=keys it asks for keys as every
         (listener, metrics): (Listener, Metrics),
         stopper: &Stopper,
         screen: &Screen,
-        places: &[(&str, String)],
+        (stack, places): (Option<&Stack>, &[(&str, String)]),
         target: &Target,
     ) -> anyhow::Result<Outcome> {
         let parts = Parts::new(config, "dev")?;
@@ -159,7 +169,14 @@ machine may do everything. With --set http.access=keys it asks for keys as every
             "http"
         };
         let url = format!("{scheme}://{}", listener.local_addr());
-        let process = Process::start("dev", &Role::ALL, config, parts, stopper)?;
+        let connect = stopper.unless_stopped(Box::pin(self.connector.start(stack, config)));
+        let Some(connect) = connect.await else {
+            return Ok(Outcome::Done);
+        };
+        let connect = connect?;
+        let ours = |role: &Role| connect.is_none() || *role != Role::Connector;
+        let roles: Vec<Role> = Role::ALL.into_iter().filter(ours).collect();
+        let process = Process::start("dev", &roles, config, parts, stopper)?;
         let running = tokio::spawn(Box::pin(process.run(listener, metrics, stopper.clone())));
         screen.ready(&url, config.http.access, places);
 
@@ -174,7 +191,7 @@ machine may do everything. With --set http.access=keys it asks for keys as every
         if !stopper.is_stopped() {
             output::note("Ctrl-C stops everything");
         }
-        running.await??;
+        debezium::wait(running, connect, stopper).await?;
         outcome
     }
 }
