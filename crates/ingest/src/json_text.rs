@@ -25,7 +25,6 @@ const POINTER_BYTES_MAX: usize = 500;
 /// Looks at every byte once. The members of the outermost object may each be nested [`JSON_DEPTH_MAX`] levels deep.
 pub(crate) fn check(text: &[u8]) -> Result<(), Unusable> {
     let mut scan = Scan {
-        text,
         open: Vec::new(),
         names: Vec::new(),
         is_name_next: false,
@@ -68,7 +67,6 @@ enum Open<'text> {
 }
 
 struct Scan<'text> {
-    text: &'text [u8],
     open: Vec<Open<'text>>,
     /// Those of all objects that are open, without their quotes and escapes.
     names: Vec<Cow<'text, [u8]>>,
