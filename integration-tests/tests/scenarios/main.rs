@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "a test run tells what it is doing")]
 
 mod bad_input;
+mod clients;
 mod crashes;
 mod debezium;
 mod dev;
@@ -21,8 +22,8 @@ mod revoked;
 mod round_trip;
 mod shutdown;
 mod sse;
-mod wires;
 mod tenants;
+mod wires;
 mod world;
 
 use std::future::Future;
@@ -78,6 +79,8 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     debezium::a_slot_moves_to_debezium_and_back_without_loss,
     debezium::round_trips_are_the_same_with_debezium,
     interop::clients_of_others_are_content,
+    clients::tours_of_the_examples_go_through,
+    clients::every_route_answers_as_the_document_says,
     dev::dev_shows_a_result_and_leaves_nothing_behind,
     dev::dev_stops_and_says_why_when_a_part_dies,
     dev::dev_killed_hard_starts_again_on_its_data,
