@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::context::Quiet;
@@ -133,6 +133,24 @@ impl Admin {
             .into_iter()
             .map(|topic| topic.name)
             .collect())
+    }
+
+    /// The largest record that the topic takes, bytes; `None`: it is not known, since the broker does not tell (a client
+    /// may write to a topic and not see its settings) or since records are compressed first.
+    pub async fn record_bytes_max(&self, topic: &str) -> Option<usize> {
+        if self
+            .kafka
+            .properties
+            .keys()
+            .any(|name| name.starts_with("compression."))
+        {
+            return None;
+        }
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
+        let topic = ResourceSpecifier::Topic(topic);
+        let told = self.client.describe_configs([&topic], &options).await.ok()?;
+        let told = told.into_iter().next()?.ok()?;
+        told.get("max.message.bytes")?.value.as_ref()?.parse().ok()
     }
 
     /// The partition's first kept offset and the one that its next record will get.

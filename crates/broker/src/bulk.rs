@@ -63,13 +63,25 @@ pub struct BulkProducer {
 }
 
 /// The end where deliveries come out.
-pub struct Deliveries(Arc<Landing>);
+pub struct Deliveries(pub(crate) Arc<Landing>);
 
-/// Where the polling thread puts deliveries down.
+/// Where a producer's thread puts deliveries down.
 #[derive(Default)]
-struct Landing {
+pub(crate) struct Landing {
     deliveries: Mutex<Vec<Delivery>>,
     landed: Notify,
+}
+
+impl Landing {
+    pub(crate) fn put(&self, some: impl IntoIterator<Item = Delivery>) {
+        let mut deliveries = self.deliveries.lock();
+        let was_empty = deliveries.is_empty();
+        deliveries.extend(some);
+        // Only the first one since the reader looked needs to wake it.
+        if was_empty {
+            self.landed.notify_one();
+        }
+    }
 }
 
 struct Context(Arc<Landing>);
@@ -92,12 +104,7 @@ impl ProducerContext for Context {
             .as_ref()
             .err()
             .map(|(error, _)| Box::new(Error::kafka("take a record")(error.clone())));
-        let mut deliveries = self.0.deliveries.lock();
-        deliveries.push(Delivery { tag, error });
-        // Only the first one since the reader looked needs to wake it.
-        if deliveries.len() == 1 {
-            self.0.landed.notify_one();
-        }
+        self.0.put([Delivery { tag, error }]);
     }
 }
 
@@ -155,13 +162,7 @@ impl BulkProducer {
     /// [`crate::ErrorKind::BadRecord`]: the record is too large and nothing was taken. Else the producer has failed for
     /// good.
     pub fn enqueue(&self, record: &BulkRecord<'_>) -> Result<bool, Error> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in record.headers {
-            headers = headers.insert(Header {
-                key,
-                value: Some(*value),
-            });
-        }
+        let headers = owned(record.headers);
         let message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, record.tag)
             .partition(record.partition)
             .key(record.key)
@@ -189,6 +190,18 @@ impl BulkProducer {
         self.given_up.stop();
         self.producer.purge(PurgeConfig::default().queue());
     }
+}
+
+/// Headers as librdkafka takes them.
+pub(crate) fn owned(headers: &[(&str, &[u8])]) -> OwnedHeaders {
+    let mut all = OwnedHeaders::new_with_capacity(headers.len());
+    for (key, value) in headers {
+        all = all.insert(Header {
+            key,
+            value: Some(*value),
+        });
+    }
+    all
 }
 
 impl Drop for BulkProducer {

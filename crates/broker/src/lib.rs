@@ -14,6 +14,7 @@ mod record;
 mod registry;
 mod tail;
 mod thread;
+mod transactional;
 
 pub use admin::{Admin, TopicOutcome, TopicSpec};
 pub use bulk::{BulkOptions, BulkProducer, BulkRecord, Deliveries, Delivery};
@@ -26,3 +27,4 @@ pub use producer::{OutRecord, Producer};
 pub use record::{HeaderName, Record, TopicPartition};
 pub use registry::Registry;
 pub use tail::{StartAt, Tail, TailItem};
+pub use transactional::{TransactionOptions, TransactionalProducer};

@@ -6,6 +6,8 @@ pub const TASKS_PREFIX: &str = "tasks.";
 pub const RESULTS: &str = "results";
 /// The topic that takes records nobody could decode, with the reason in headers.
 pub const DEAD_LETTERS: &str = "dead-letters";
+/// The compacted topic in which a connector that publishes in transactions keeps how far it has come, one record a slot.
+pub const POSITIONS: &str = "posthaste-positions";
 /// The queue of a task that names none.
 pub const DEFAULT_QUEUE: &str = "default";
 

@@ -7,6 +7,7 @@ mod registry;
 mod registry_tls;
 mod tail;
 mod topics;
+mod transactions;
 mod writing;
 
 use std::collections::BTreeMap;
