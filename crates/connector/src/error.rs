@@ -31,6 +31,9 @@ pub enum Error {
     /// The replication stream ended without an error.
     #[error("the replication stream ended")]
     StreamEnded,
+    /// The server, which gives a sign every other second at least, is silent.
+    #[error("the server is silent; another connector may hold the slot by now")]
+    StreamSilent,
     /// Bytes that are not pgoutput as documented.
     #[error("the replication stream is not as documented: {0}")]
     Protocol(&'static str),
@@ -69,6 +72,7 @@ impl Error {
             Self::Stream(_)
             | Self::StreamTimedOut
             | Self::StreamEnded
+            | Self::StreamSilent
             | Self::LogWentBack
             | Self::Stopping => ErrorKind::Unavailable,
             Self::Protocol(_) => ErrorKind::Internal,

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod control;
 mod error;
+mod layout;
 mod memory;
 mod options;
 mod outbox;
@@ -13,10 +15,16 @@ mod session;
 mod source;
 mod tls;
 mod topic;
+mod value;
 mod waiting;
+mod watch;
 mod watermark;
+mod writer;
 
+pub use control::{Control, Health, Status};
 pub use error::{Error, ErrorKind};
-pub use options::Options;
+pub use layout::{ColumnNames, OutboxOptions};
+pub use options::{Delivery, OnWalLimit, Options};
 pub use position::{Position, ServerIdentity};
-pub use service::{Deps, Health, Service};
+pub use service::{Deps, Service};
+pub use watch::SlotStatus;

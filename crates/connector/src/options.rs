@@ -6,6 +6,27 @@ use posthaste_store::ReplicationNames;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::layout::{Layout, OutboxOptions};
+
+/// How often a row may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Once, over crashes too; more than once only where two connectors overlap.
+    AtLeastOnce,
+    /// Once for readers with `isolation.level=read_committed`, whatever happens; it costs some milliseconds.
+    ExactlyOnce,
+}
+
+/// What happens when the log that waits to be published is about to outgrow what the server may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnWalLimit {
+    /// Ingest refuses tasks until it is published.
+    Refuse,
+    /// The server lets the slot go; afterwards what the outbox still holds is published anew.
+    Release,
+}
 
 /// The connector's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,8 +38,16 @@ pub struct Options {
     pub publication: String,
     /// The outbox table as `schema.table`; any table in Debezium's shape will do.
     pub table: String,
+    /// Further outbox tables, in any layout; they go through the same slot.
+    pub outboxes: Vec<OutboxOptions>,
     /// How often the server is told what has been published, milliseconds, 10 to 1000. Log is kept until then.
     pub status_interval_ms: u64,
+    /// How often a row may come.
+    pub delivery: Delivery,
+    /// What happens when the log that waits to be published is about to outgrow its bound.
+    pub on_wal_limit: OnWalLimit,
+    /// Bytes of log that may wait to be published, beside the server's own `max_slot_wal_keep_size`; 0: only that counts.
+    pub wal_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -27,7 +56,11 @@ impl Default for Options {
             slot: "posthaste".to_owned(),
             publication: "posthaste_outbox".to_owned(),
             table: "posthaste.outbox".to_owned(),
+            outboxes: Vec::new(),
             status_interval_ms: 100,
+            delivery: Delivery::AtLeastOnce,
+            on_wal_limit: OnWalLimit::Refuse,
+            wal_bytes_max: 0,
         }
     }
 }
@@ -38,7 +71,18 @@ impl Options {
     /// # Errors
     /// A name that would need quotes.
     pub fn names(&self) -> Result<ReplicationNames, Error> {
-        Ok(ReplicationNames::new(&self.slot, &self.publication, &self.table)?)
+        let names = ReplicationNames::new(&self.slot, &self.publication, &self.table)?;
+        let further = self.outboxes.iter().map(|outbox| outbox.table.as_str());
+        Ok(names.with_tables(further)?)
+    }
+
+    /// How the tables are laid out.
+    pub(crate) fn layouts(&self) -> Result<Vec<Layout>, Error> {
+        let mut layouts = vec![Layout::plain(&self.table)?];
+        for outbox in &self.outboxes {
+            layouts.push(Layout::of(outbox)?);
+        }
+        Ok(layouts)
     }
 
     /// The status interval, checked.

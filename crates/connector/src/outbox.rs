@@ -1,27 +1,20 @@
-//! Which of a table's columns mean what: Debezium's outbox shape, with our optional columns.
+//! Reads rows of an outbox table: which of its columns mean what, by its layout.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use posthaste_types::EventId;
 
 use crate::Error;
+use crate::layout::{Layout, Part};
 use crate::pgoutput::{Column, Columns, Relation};
-
-/// Object ids of the types that are read in binary form and are not plain bytes or text (`pg_type.dat`).
-const UUID_OID: u32 = 2950;
-const JSONB_OID: u32 = 3802;
-const TIMESTAMPTZ_OID: u32 = 1184;
-/// Types whose binary form is their bytes or their text: bytea, text, json, bpchar, varchar.
-const PLAIN_OIDS: [u32; 5] = [17, 25, 114, 1042, 1043];
-/// Microseconds from 1970 to 2000, from where Postgres counts.
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+use crate::value::Kind;
 
 /// What a column means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Id,
-    Topic,
     Key,
     Kind,
     Payload,
@@ -30,86 +23,98 @@ enum Field {
     CreatedAt,
 }
 
-impl Field {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "id" => Self::Id,
-            "aggregatetype" => Self::Topic,
-            "aggregateid" => Self::Key,
-            "type" => Self::Kind,
-            "payload" => Self::Payload,
-            "tenant" => Self::Tenant,
-            "traceparent" => Self::Traceparent,
-            "created_at" => Self::CreatedAt,
-            _ => return None,
-        })
-    }
-
-    const fn is_readable(self, type_oid: u32) -> bool {
-        match self {
-            Self::Id if type_oid == UUID_OID => true,
-            Self::Payload if type_oid == JSONB_OID => true,
-            Self::CreatedAt => type_oid == TIMESTAMPTZ_OID,
-            _ => {
-                let mut index = 0;
-                while index < PLAIN_OIDS.len() {
-                    if PLAIN_OIDS[index] == type_oid {
-                        return true;
-                    }
-                    index += 1;
-                }
-                false
-            }
-        }
-    }
+/// A column that is read.
+#[derive(Debug, Clone)]
+struct Reader {
+    field: Option<Field>,
+    kind: Kind,
+    /// Its places among the parts of the topic's name.
+    topic_parts: Vec<usize>,
+    /// The header that it goes to.
+    header: Option<Arc<str>>,
 }
 
 /// How to read the rows of one table.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
-    fields: Vec<Option<Field>>,
+    /// `None` for columns that mean nothing.
+    readers: Vec<Option<Reader>>,
+    topic: Vec<Part>,
+    topics: Vec<String>,
     is_id_uuid: bool,
-    is_payload_jsonb: bool,
 }
+
+/// Optional columns, the same in every table.
+const OPTIONAL: [(&str, Field); 3] = [
+    ("tenant", Field::Tenant),
+    ("traceparent", Field::Traceparent),
+    ("created_at", Field::CreatedAt),
+];
 
 impl Shape {
     /// Finds the columns by their names.
     ///
     /// # Errors
     /// One that is needed is missing, or is of a type that is not understood.
-    pub(crate) fn of(relation: &Relation) -> Result<Self, Error> {
+    pub(crate) fn of(relation: &Relation, layout: &Layout) -> Result<Self, Error> {
+        let names = &layout.columns;
+        let needed = [
+            (&names.id, Field::Id),
+            (&names.key, Field::Key),
+            (&names.kind, Field::Kind),
+            (&names.payload, Field::Payload),
+        ];
+        let parts = layout.topic.iter().filter_map(|part| match part {
+            Part::Column(name) => Some(name),
+            Part::Text(_) => None,
+        });
+        let all = needed.iter().map(|(name, _)| *name);
+        for name in all.chain(layout.headers.values()).chain(parts) {
+            if !relation.columns.iter().any(|column| column.name == *name) {
+                let Layout { schema, table, .. } = layout;
+                return Err(Error::Outbox(format!(
+                    "column `{name}` of `{schema}.{table}` is missing"
+                )));
+            }
+        }
         let mut shape = Self {
-            fields: Vec::new(),
+            readers: Vec::new(),
+            topic: layout.topic.clone(),
+            topics: layout.topics.clone(),
             is_id_uuid: false,
-            is_payload_jsonb: false,
         };
         for column in &relation.columns {
-            let field = Field::of(&column.name).filter(|field| {
-                // A time of another type is only not measured.
-                *field != Field::CreatedAt || field.is_readable(column.type_oid)
-            });
-            if let Some(field) = field {
-                if !field.is_readable(column.type_oid) {
-                    let (name, oid) = (&column.name, column.type_oid);
-                    return Err(Error::Outbox(format!(
-                        "column `{name}` is of a type (oid {oid}) that is not understood"
-                    )));
-                }
-                shape.is_id_uuid |= field == Field::Id && column.type_oid == UUID_OID;
-                shape.is_payload_jsonb |= field == Field::Payload && column.type_oid == JSONB_OID;
+            let needed = needed.iter().find(|(name, _)| **name == column.name);
+            let optional = OPTIONAL.iter().find(|(name, _)| *name == column.name);
+            let field = needed
+                .map(|(_, field)| *field)
+                .or(optional.map(|(_, field)| *field));
+            let kind = Kind::of(column.type_oid);
+            // A time of another type is only not measured.
+            let field = field.filter(|field| *field != Field::CreatedAt || kind == Some(Kind::Time));
+            let is_part = |part: &Part| matches!(part, Part::Column(name) if *name == column.name);
+            let topic_parts: Vec<usize> = (0..layout.topic.len())
+                .filter(|index| is_part(&layout.topic[*index]))
+                .collect();
+            let header = layout.headers.iter().find(|(_, name)| **name == column.name);
+            let header = header.map(|(header, _)| header.as_str().into());
+            if field.is_none() && topic_parts.is_empty() && header.is_none() {
+                shape.readers.push(None);
+                continue;
             }
-            shape.fields.push(field);
-        }
-        for (field, name) in [
-            (Field::Id, "id"),
-            (Field::Topic, "aggregatetype"),
-            (Field::Key, "aggregateid"),
-            (Field::Kind, "type"),
-            (Field::Payload, "payload"),
-        ] {
-            if !shape.fields.contains(&Some(field)) {
-                return Err(Error::Outbox(format!("column `{name}` is missing")));
-            }
+            let kind = kind.ok_or_else(|| {
+                let (name, oid) = (&column.name, column.type_oid);
+                Error::Outbox(format!(
+                    "column `{name}` is of a type (oid {oid}) that is not understood: make it a text"
+                ))
+            })?;
+            shape.is_id_uuid |= field == Some(Field::Id) && kind == Kind::Uuid;
+            shape.readers.push(Some(Reader {
+                field,
+                kind,
+                topic_parts,
+                header,
+            }));
         }
         Ok(shape)
     }
@@ -123,8 +128,11 @@ impl Shape {
             is_id_uuid: self.is_id_uuid,
             ..Row::default()
         };
+        // One column alone is the topic as a rule, and is then not copied.
+        let is_composed = self.topic.len() != 1;
+        let mut parts = vec![Bytes::new(); if is_composed { self.topic.len() } else { 0 }];
         for (index, column) in columns.enumerate() {
-            let Some(Some(field)) = self.fields.get(index).copied() else {
+            let Some(Some(reader)) = self.readers.get(index) else {
                 column?;
                 continue;
             };
@@ -133,40 +141,65 @@ impl Shape {
                 Column::Text(value) => (value, false),
                 Column::Null | Column::Unchanged => continue,
             };
-            match field {
-                Field::Id => row.id = value,
-                Field::Topic => row.topic = value,
-                Field::Key => row.key = value,
-                Field::Kind => row.kind = value,
-                // The binary form of jsonb is a version byte and the text.
-                Field::Payload if self.is_payload_jsonb && is_binary => {
-                    row.payload = value.slice(1.min(value.len())..)
+            if !reader.topic_parts.is_empty() || reader.header.is_some() {
+                let text = reader.kind.text(&value, is_binary)?;
+                for part in &reader.topic_parts {
+                    match parts.get_mut(*part) {
+                        Some(part) => *part = text.clone(),
+                        None => row.topic = text.clone(),
+                    }
                 }
-                Field::Payload => row.payload = value,
-                Field::Tenant => row.tenant = Some(value),
-                Field::Traceparent => row.traceparent = Some(value),
-                Field::CreatedAt => row.created_at_us = timestamp_us(&value),
+                if let Some(header) = &reader.header {
+                    row.headers.push((Arc::clone(header), text));
+                }
+            }
+            match reader.field {
+                None => {}
+                Some(Field::Id) if self.is_id_uuid => row.id = value,
+                Some(Field::Id) => row.id = reader.kind.text(&value, is_binary)?,
+                Some(Field::Key) => row.key = reader.kind.text(&value, is_binary)?,
+                Some(Field::Kind) => row.kind = reader.kind.text(&value, is_binary)?,
+                Some(Field::Payload) => row.payload = reader.kind.text(&value, is_binary)?,
+                Some(Field::Tenant) => row.tenant = Some(reader.kind.text(&value, is_binary)?),
+                Some(Field::Traceparent) => row.traceparent = Some(reader.kind.text(&value, is_binary)?),
+                Some(Field::CreatedAt) => row.created_at_us = Kind::unix_us(&value),
             }
         }
+        if is_composed {
+            row.topic = self.compose(&parts);
+        } else if let Some(Part::Text(text)) = self.topic.first() {
+            row.topic = Bytes::copy_from_slice(text.as_bytes());
+        }
+        let is_allowed = |topic: &String| topic.as_bytes() == &row.topic[..];
+        row.is_misled = !self.topics.is_empty() && !self.topics.iter().any(is_allowed);
         Ok(row)
     }
-}
 
-/// Microseconds since 1970; `None` for a value in text form.
-fn timestamp_us(value: &[u8]) -> Option<i64> {
-    let since_2000 = i64::from_be_bytes(value.try_into().ok()?);
-    since_2000.checked_add(POSTGRES_EPOCH_US)
+    fn compose(&self, columns: &[Bytes]) -> Bytes {
+        let mut topic = Vec::new();
+        for (part, column) in self.topic.iter().zip(columns) {
+            match part {
+                Part::Text(text) => topic.extend_from_slice(text.as_bytes()),
+                Part::Column(_) => topic.extend_from_slice(column),
+            }
+        }
+        topic.into()
+    }
 }
 
 /// One row of the outbox: slices of the message that it came in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Row {
     pub(crate) topic: Bytes,
+    /// The outbox may not write to this topic.
+    pub(crate) is_misled: bool,
     pub(crate) key: Bytes,
     pub(crate) kind: Bytes,
     pub(crate) payload: Bytes,
     pub(crate) tenant: Option<Bytes>,
     pub(crate) traceparent: Option<Bytes>,
+    /// Further headers.
+    pub(crate) headers: Vec<(Arc<str>, Bytes)>,
     /// Microseconds since 1970.
     pub(crate) created_at_us: Option<i64>,
     id: Bytes,
@@ -186,5 +219,15 @@ impl Row {
             }
             _ => out.extend_from_slice(&self.id),
         }
+    }
+
+    /// Bytes of its record, without what frames them.
+    pub(crate) fn byte_count(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        self.key.len() + self.payload.len() + self.kind.len() + headers
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
+
 /// Which history of which database an LSN belongs to: after a restored backup or a promotion LSNs go back, and a bare one
 /// would then pass for older than what is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +61,24 @@ pub(crate) enum Reached {
     PastEnd,
 }
 
+/// A row that was published, by what was said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) reached: Reached,
+    /// The row's id.
+    pub(crate) id: Bytes,
+}
+
 impl Origin {
+    /// Reads a mark's text: a position, a space, and the row's id.
+    pub(crate) fn read_mark(&self, text: &Bytes) -> Option<Mark> {
+        let end = text.iter().position(|byte| *byte == b' ')?;
+        Some(Mark {
+            reached: self.read_position(&text[..end])?,
+            id: text.slice(end + 1..),
+        })
+    }
+
     /// Writes a position's text: `<system id>:<timeline>:<commit LSN>:<index>:<slot>`, the LSN in 16 hexadecimal digits
     /// and the other numbers decimal: `7312345678901234567:1:00000000016B3748:0:posthaste`.
     pub(crate) fn write_position(&self, position: Position, out: &mut Vec<u8>) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 use posthaste_broker::{
-    Admin, BulkOptions, BulkProducer, BulkRecord, Deliveries, Delivery, Error as BrokerError,
-    ErrorKind as BrokerErrorKind, KafkaOptions,
+    Admin, BulkRecord, Deliveries, Delivery as Landed, Error as BrokerError, ErrorKind as BrokerErrorKind,
+    KafkaOptions,
 };
 use posthaste_runtime::{Clock, Stopper, metric};
 use posthaste_types::limits::{
@@ -16,11 +16,13 @@ use posthaste_types::topics;
 use tokio::time::Instant;
 
 use crate::memory::Memory;
+use crate::options::Delivery;
 use crate::outbox::Row;
 use crate::position::Origin;
 use crate::refusals::{Refusal, Refusals};
 use crate::topic::{Place, Topics};
 use crate::watermark::{InFlight, Watermark};
+use crate::writer::{Writer, last_mark};
 use crate::{Error, Position};
 
 /// After the slot was acquired, what its previous owner had on the way to the broker lands within this, mostly; only then
@@ -34,7 +36,7 @@ const FRAMING_BYTES: usize = 256;
 /// The writing half of a session.
 pub(crate) struct Publisher {
     origin: Origin,
-    producer: BulkProducer,
+    writer: Writer,
     deliveries: Deliveries,
     admin: Admin,
     topics: Topics,
@@ -46,7 +48,7 @@ pub(crate) struct Publisher {
     clock: Arc<dyn Clock>,
     began: Instant,
     meters: Meters,
-    landed: Vec<Delivery>,
+    landed: Vec<Landed>,
     id_text: Vec<u8>,
     position_text: Vec<u8>,
 }
@@ -61,31 +63,27 @@ struct Meters {
 
 impl Publisher {
     /// Begins after the slot of `origin` was acquired.
-    pub(crate) fn start(
+    pub(crate) async fn start(
+        delivery: Delivery,
         origin: Origin,
         kafka: &KafkaOptions,
         admin: Admin,
         clock: Arc<dyn Clock>,
-        memory: Memory,
+        memory: &mut Memory,
         stopper: Stopper,
     ) -> Result<Self, Error> {
-        let (producer, deliveries) = BulkProducer::start(
-            kafka,
-            // Above our own bound, which is kept by not reading.
-            BulkOptions {
-                record_count_max: 2 * CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX,
-                byte_count_max: 2 * CONNECTOR_IN_FLIGHT_BYTES_MAX,
-            },
-        )?;
+        let (writer, deliveries) = Writer::start(delivery, &origin, kafka, &admin).await?;
+        let mark = last_mark(&admin, &origin).await?;
+        let Memory { refusals, disproved } = std::mem::take(memory);
         Ok(Self {
             origin: origin.clone(),
-            producer,
+            writer,
             deliveries,
             admin,
-            topics: Topics::new(origin, memory.disproved),
+            topics: Topics::new(origin, disproved, mark),
             watermark: Watermark::default(),
             held_lsn: None,
-            refusals: memory.refusals,
+            refusals,
             stopper,
             clock,
             began: Instant::now(),
@@ -154,7 +152,20 @@ impl Publisher {
                 .bury_for(row, position, "its topic's name is not UTF-8")
                 .await;
         };
+        if row.is_misled {
+            let reason = "its outbox may not write to this topic";
+            return self.bury_for(row, position, reason).await;
+        }
         match self.place(topic, &row.key, position).await? {
+            Place::Partition(_)
+                if self
+                    .topics
+                    .bytes_max(topic)
+                    .is_some_and(|max| row.byte_count() > max) =>
+            {
+                self.bury_for(row, position, "it is larger than the topic takes")
+                    .await
+            }
             Place::Published => {
                 self.meters.skipped.increment(1);
                 Ok(())
@@ -188,7 +199,7 @@ impl Publisher {
     pub(crate) fn land(&mut self) -> Result<(), Error> {
         let now_us = self.clock.now().timestamp_micros();
         let (mut failed, mut published) = (None, 0);
-        for Delivery { tag, error } in self.landed.drain(..) {
+        for Landed { tag, error } in self.landed.drain(..) {
             let Some(error) = error else {
                 let row = self.watermark.land(tag);
                 self.refusals.settle(row.position);
@@ -218,7 +229,7 @@ impl Publisher {
     /// `is_lost`, another connector may have the slot already, so what was not sent yet is given up.
     pub(crate) async fn finish(&mut self, is_lost: bool, wait: Duration) {
         if is_lost {
-            self.producer.give_up_queued();
+            self.writer.give_up_queued();
         }
         let settle = async {
             while self.watermark.outstanding_count() > 0 {
@@ -276,32 +287,35 @@ impl Publisher {
     ) -> Result<(), Error> {
         self.position_text.clear();
         self.origin.write_position(position, &mut self.position_text);
+        let position_len = self.position_text.len();
+        self.position_text.push(b' ');
+        self.position_text.extend_from_slice(&self.id_text);
         loop {
-            let all: [(&str, Option<&[u8]>); 6] = [
-                (topics::HEADER_EVENT_ID, Some(&self.id_text)),
-                (topics::HEADER_EVENT_TYPE, Some(&row.kind)),
-                (topics::HEADER_POSITION, Some(&self.position_text)),
+            let (position_text, mark) = (&self.position_text[..position_len], &self.position_text[..]);
+            let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(6 + row.headers.len());
+            headers.push((topics::HEADER_EVENT_ID, &self.id_text));
+            headers.push((topics::HEADER_EVENT_TYPE, &row.kind));
+            headers.push((topics::HEADER_POSITION, position_text));
+            let optional = [
                 (topics::HEADER_TENANT, row.tenant.as_deref()),
                 (topics::HEADER_TRACEPARENT, row.traceparent.as_deref()),
                 (topics::HEADER_DEAD_REASON, dead_reason.map(str::as_bytes)),
             ];
-            let mut headers: [(&str, &[u8]); 6] = [("", &[]); 6];
-            let mut header_count = 0;
-            for (name, value) in all {
-                if let Some(value) = value {
-                    headers[header_count] = (name, value);
-                    header_count += 1;
-                }
-            }
+            headers.extend(
+                optional
+                    .iter()
+                    .filter_map(|(name, value)| Some((*name, (*value)?))),
+            );
+            headers.extend(row.headers.iter().map(|(name, value)| (&**name, &value[..])));
             let record = BulkRecord {
                 topic,
                 partition,
                 key: &row.key,
                 value,
-                headers: &headers[..header_count],
+                headers: &headers,
                 tag: self.watermark.next_tag(),
             };
-            if self.producer.enqueue(&record)? {
+            if self.writer.enqueue(&record, mark)? {
                 break;
             }
             let stopper = self.stopper.clone();
@@ -346,10 +360,11 @@ impl Publisher {
         };
         let reason = format!("not published to `{topic}`: {}", refusal.reason);
         tracing::warn!(kafka.topic = %topic, wal.position = ?position, "an outbox row goes to the dead letters: {reason}");
-        let bound = if refusal.is_cut {
+        let whole = RECORD_BYTES_MAX.min(self.topics.bytes_max(topics::DEAD_LETTERS).unwrap_or(usize::MAX));
+        let bound = if refusal.is_cut || row.payload.len() > whole {
             CUT_VALUE_BYTES
         } else {
-            RECORD_BYTES_MAX
+            whole
         };
         let value = &row.payload[..row.payload.len().min(bound)];
         self.send(

@@ -6,22 +6,24 @@ use std::time::Duration;
 use metrics::gauge;
 use posthaste_broker::{Admin, KafkaOptions};
 use posthaste_runtime::{Backoff, Clock, Stopper, metric};
-use posthaste_store::{ReplicationNames, SlotState, Store};
-use tokio::sync::watch;
+use posthaste_store::{ReplicationNames, Store};
+use posthaste_types::limits::SLOT_WAL_SHARE_MAX;
 use tokio::time::Instant;
 
+use crate::control::{Control, Health, State};
+use crate::layout::Layout;
 use crate::memory::Memory;
+use crate::options::OnWalLimit;
 use crate::position::Origin;
 use crate::publisher::Publisher;
 use crate::session::Session;
 use crate::source::{PgwireSource, WalSource as _};
 use crate::waiting::Waiting;
+use crate::watch::{SlotStatus, watch};
 use crate::{Error, Options};
 
 /// Between two looks at a slot that another connector holds.
-const STANDBY_WAIT: Duration = Duration::from_millis(250);
-/// Between two looks at the slot's state.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+const STANDBY_WAIT: Duration = Duration::from_millis(100);
 /// A session of this length begins the waits anew.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
@@ -36,50 +38,18 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
 }
 
-/// What the connector does now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    Streaming,
-    /// Another connector holds the slot.
-    Standby,
-    Waiting(String),
-}
-
-/// Tells whether the connector is well.
-#[derive(Debug, Clone)]
-pub struct Health(watch::Receiver<State>);
-
-impl Health {
-    /// `Ok`: it streams, or stands by for another that does.
-    ///
-    /// # Errors
-    /// What it waits for.
-    pub fn check(&self) -> Result<(), String> {
-        match &*self.0.borrow() {
-            State::Streaming | State::Standby => Ok(()),
-            State::Waiting(what) => Err(what.clone()),
-        }
-    }
-
-    /// Whether this connector holds the slot.
-    pub fn is_streaming(&self) -> bool {
-        *self.0.borrow() == State::Streaming
-    }
-
-    /// Waits until this connector holds the slot; `false`: it has ended.
-    pub async fn streaming(&mut self) -> bool {
-        self.0.wait_for(|state| *state == State::Streaming).await.is_ok()
-    }
-}
-
 /// The connector.
 pub struct Service {
     names: ReplicationNames,
+    layouts: Arc<[Layout]>,
     status_interval: Duration,
+    options: Options,
     deps: Deps,
     admin: Admin,
     stopper: Stopper,
-    state: watch::Sender<State>,
+    state: tokio::sync::watch::Sender<State>,
+    seen: tokio::sync::watch::Sender<Option<SlotStatus>>,
+    paused: tokio::sync::watch::Sender<bool>,
 }
 
 impl Service {
@@ -89,21 +59,36 @@ impl Service {
     /// An option that does not fit.
     pub fn start(options: &Options, deps: Deps, stopper: Stopper) -> Result<Self, Error> {
         let admin = Admin::new(&deps.kafka)?;
-        let (state, _) = watch::channel(State::Waiting("it has only just begun".to_owned()));
+        let (state, _) = tokio::sync::watch::channel(State::Waiting("it has only just begun".to_owned()));
         let (names, status_interval) = (options.names()?, options.status_interval()?);
         Ok(Self {
             names,
+            layouts: options.layouts()?.into(),
             status_interval,
+            options: options.clone(),
             deps,
             admin,
             stopper,
             state,
+            seen: tokio::sync::watch::Sender::new(None),
+            paused: tokio::sync::watch::Sender::new(false),
         })
     }
 
     /// Tells whether the connector is well, while it runs.
     pub fn health(&self) -> Health {
         Health(self.state.subscribe())
+    }
+
+    /// Asks the connector how it is, and to stand still, while it runs.
+    pub fn control(&self) -> Control {
+        Control {
+            slot: self.names.slot.clone(),
+            delivery: self.options.delivery,
+            state: self.state.subscribe(),
+            seen: self.seen.subscribe(),
+            paused: self.paused.clone(),
+        }
     }
 
     /// Publishes until stopped; what is on its way then is settled first.
@@ -113,7 +98,7 @@ impl Service {
     pub async fn run(self) -> Result<(), Error> {
         tokio::select! {
             () = self.hold_slot() => Ok(()),
-            () = self.watch_slot() => Ok(()),
+            () = watch(&self.deps.store, &self.names.slot, self.wal_bytes_max(), &self.seen) => Ok(()),
         }
     }
 
@@ -123,16 +108,17 @@ impl Service {
             (Backoff::dependency(), Waiting::default(), Memory::default());
         while !self.stopper.is_stopped() {
             let began = Instant::now();
-            let (outcome, kept) = match self.acquire(&mut waiting, memory).await {
+            let outcome = match self.acquire(&mut waiting, &mut memory).await {
                 Ok(session) => {
                     self.enter(State::Streaming);
                     waiting.end();
                     tracing::info!(slot = self.names.slot, "the connector streams");
-                    session.run().await
+                    let (outcome, found_out) = session.run().await;
+                    memory = found_out;
+                    outcome
                 }
-                Err((error, kept)) => (Err(error), kept),
+                Err(error) => Err(error),
             };
-            memory = kept;
             let Err(error) = outcome else { continue };
             if matches!(error, Error::Stopping) {
                 break;
@@ -157,71 +143,97 @@ impl Service {
     async fn acquire(
         &self,
         waiting: &mut Waiting,
-        memory: Memory,
-    ) -> Result<Session<PgwireSource>, (Error, Memory)> {
-        let (source, origin) = match self.stopper.unless_stopped(self.connect(waiting)).await {
-            Some(Ok(connected)) => connected,
-            Some(Err(error)) => return Err((error, memory)),
-            None => return Err((Error::Stopping, memory)),
+        memory: &mut Memory,
+    ) -> Result<Session<PgwireSource>, Error> {
+        let stopper = self.stopper.clone();
+        let acquire = async {
+            let (source, origin) = self.connect(waiting).await?;
+            let (kafka, admin) = (&self.deps.kafka, self.admin.clone());
+            let clock = Arc::clone(&self.deps.clock);
+            let publisher = Publisher::start(
+                self.options.delivery,
+                origin,
+                kafka,
+                admin,
+                clock,
+                memory,
+                stopper.clone(),
+            )
+            .await?;
+            Ok(Session::new(
+                source,
+                publisher,
+                Arc::clone(&self.layouts),
+                self.paused.subscribe(),
+                stopper.clone(),
+            ))
         };
-        let (deps, stopper) = (&self.deps, self.stopper.clone());
-        let (admin, clock) = (self.admin.clone(), Arc::clone(&deps.clock));
-        // Only librdkafka's options can fail here, and they were checked when the service was started; what earlier
-        // sessions found out is not worth more.
-        let publisher = Publisher::start(origin, &deps.kafka, admin, clock, memory, stopper.clone())
-            .map_err(|error| (error, Memory::default()))?;
-        Ok(Session::new(source, publisher, self.names.clone(), stopper))
+        self.stopper
+            .unless_stopped(acquire)
+            .await
+            .ok_or(Error::Stopping)?
     }
 
     async fn connect(&self, waiting: &mut Waiting) -> Result<(PgwireSource, Origin), Error> {
-        loop {
-            let slot = self.deps.store.ensure_replication(&self.names).await?;
-            let Some(pid) = slot.active_pid else { break };
+        let store = &self.deps.store;
+        let names = &self.names;
+        // A lost slot is made anew when what is written for it can go on to the broker, else it might be lost again.
+        if store
+            .slot_state(&names.slot)
+            .await?
+            .is_none_or(|slot| slot.is_lost())
+        {
+            self.admin.ping().await?;
+        }
+        let mut slot = store.ensure_replication(names).await?;
+        self.guard().await?;
+        while let Some(pid) = slot.active_pid {
             waiting.say(&format!(
                 "the slot `{}` is held by another connector (server process {pid})",
-                self.names.slot
+                names.slot
             ));
             self.enter(State::Standby);
             tokio::time::sleep(STANDBY_WAIT).await;
+            slot = match store.slot_state(&names.slot).await? {
+                Some(slot) if !slot.is_lost() => slot,
+                _ => store.ensure_replication(names).await?,
+            };
         }
         let address = self.deps.store.server_address()?;
-        let source = PgwireSource::connect(address, &self.names, self.status_interval).await?;
+        let source = PgwireSource::connect(
+            address,
+            names,
+            self.status_interval,
+            slot.is_failover == Some(false),
+        )
+        .await?;
         let origin = Origin {
             log: source.log().clone(),
-            slot: self.names.slot.clone(),
+            slot: names.slot.clone(),
             // Only now: the slot's last owner may have published all that was committed until it let go.
-            flushed_lsn: self.deps.store.flushed_lsn().await?,
+            flushed_lsn: store.flushed_lsn().await?,
         };
         Ok((source, origin))
     }
 
-    /// Shows the slot's lag and warns before it is lost. Never ends.
-    async fn watch_slot(&self) {
-        let lag = gauge!(metric::SLOT_LAG_BYTES);
-        let mut said = String::new();
-        loop {
-            tokio::time::sleep(WATCH_INTERVAL).await;
-            // When the database is away, holding the slot says so.
-            let Ok(Some(slot)) = self.deps.store.slot_state(&self.names.slot).await else {
-                continue;
-            };
-            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            lag.set(slot.lag_bytes as f64);
-            warn_of_loss(&slot, &mut said);
+    /// Says what is to happen when too much log waits, and warns where nothing bounds it.
+    async fn guard(&self) -> Result<(), Error> {
+        let (store, wal_bytes_max) = (&self.deps.store, self.wal_bytes_max());
+        if wal_bytes_max.is_none() && !store.is_kept_log_bounded().await? {
+            tracing::warn!(
+                "the server keeps any amount of log for the slot, so a connector that stands still fills the disk: run \
+                 `alter system set max_slot_wal_keep_size = '…'` and `select pg_reload_conf()`, or set `wal_bytes_max` of the \
+                 connector"
+            );
         }
+        let is_closing = self.options.on_wal_limit == OnWalLimit::Refuse;
+        store
+            .guard_wal(&self.names.slot, is_closing, wal_bytes_max, SLOT_WAL_SHARE_MAX)
+            .await?;
+        Ok(())
     }
-}
 
-/// Warns once for each change of the slot's status to one in which log may go.
-fn warn_of_loss(slot: &SlotState, said: &mut String) {
-    let is_in_danger = !matches!(slot.wal_status.as_str(), "reserved" | "extended");
-    if is_in_danger && *said != slot.wal_status {
-        tracing::warn!(
-            slot.wal_status,
-            slot.safe_wal_bytes,
-            slot.lag_bytes,
-            "the slot is about to lose log that was not published: raise max_slot_wal_keep_size or see what holds the connector up"
-        );
+    fn wal_bytes_max(&self) -> Option<u64> {
+        Some(self.options.wal_bytes_max).filter(|max| *max > 0)
     }
-    said.clone_from(&slot.wal_status);
 }

@@ -1,18 +1,21 @@
 //! One hold of the slot, from its acquisition to its loss: one loop that owns the stream and what is made of it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use posthaste_runtime::Stopper;
-use posthaste_store::ReplicationNames;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::outbox::Shape;
-use crate::pgoutput::{self, Change, Relation};
+use crate::pgoutput::{self, Change};
 use crate::publisher::Publisher;
-use crate::source::{WalEvent, WalSource};
+use crate::source::{SILENCE, WalEvent, WalSource};
 use crate::{Error, Position};
 
 /// Events taken one after the other before deliveries and the wish to stop are looked at again.
@@ -24,21 +27,32 @@ const FINISH_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Session<S> {
     source: S,
     publisher: Publisher,
-    names: ReplicationNames,
+    layouts: Arc<[Layout]>,
+    paused: watch::Receiver<bool>,
     stopper: Stopper,
-    /// The outbox by the id that the stream gives it; other tables are `None`.
+    /// When the server gave its last sign, while it was listened to.
+    heard: Instant,
+    /// The outboxes by the ids that the stream gives them; other tables are `None`.
     shapes: HashMap<u32, Option<Shape>>,
     /// Where the next outbox row of the transaction stands, inside one.
     next: Option<Position>,
 }
 
 impl<S: WalSource> Session<S> {
-    pub(crate) fn new(source: S, publisher: Publisher, names: ReplicationNames, stopper: Stopper) -> Self {
+    pub(crate) fn new(
+        source: S,
+        publisher: Publisher,
+        layouts: Arc<[Layout]>,
+        paused: watch::Receiver<bool>,
+        stopper: Stopper,
+    ) -> Self {
         Self {
             source,
             publisher,
-            names,
+            layouts,
+            paused,
             stopper,
+            heard: Instant::now(),
             shapes: HashMap::new(),
             next: None,
         }
@@ -58,7 +72,9 @@ impl<S: WalSource> Session<S> {
     }
 
     async fn publish(&mut self) -> Result<(), Error> {
+        let mut looks = tokio::time::interval(SILENCE / 8);
         loop {
+            let is_reading = self.publisher.has_room() && !*self.paused.borrow();
             tokio::select! {
                 biased;
                 // 1. Stopping comes first.
@@ -69,11 +85,29 @@ impl<S: WalSource> Session<S> {
                     self.source.acknowledge(self.publisher.confirmed_lsn());
                 }
                 // 3. New events, while there is room. Without, the stream is kept alive below us.
-                event = self.source.next(), if self.publisher.has_room() => {
+                event = self.source.next(), if is_reading => {
                     self.take(event?).await?;
                     self.take_ready().await?;
+                    self.heard = Instant::now();
                 }
+                // 4. To stand still, or to go on.
+                Ok(()) = self.paused.changed() => self.heard = Instant::now(),
+                // 5. Silence, where there should be none.
+                _ = looks.tick() => self.listen(is_reading)?,
             }
+        }
+    }
+
+    /// Ends the session before the server gives its slot away, so that what is queued is not written after what the next
+    /// connector writes.
+    fn listen(&mut self, is_reading: bool) -> Result<(), Error> {
+        if !is_reading {
+            self.heard = Instant::now();
+        }
+        if self.heard.elapsed() < SILENCE {
+            Ok(())
+        } else {
+            Err(Error::StreamSilent)
         }
     }
 
@@ -98,7 +132,7 @@ impl<S: WalSource> Session<S> {
             WalEvent::Commit { end_lsn } => {
                 self.next = None;
                 self.publisher.end_transaction(end_lsn)?;
-                if self.publisher.is_idle() {
+                if cfg!(feature = "mutant") || self.publisher.is_idle() {
                     self.source.acknowledge(end_lsn);
                 }
             }
@@ -117,10 +151,10 @@ impl<S: WalSource> Session<S> {
     async fn change(&mut self, data: Bytes) -> Result<(), Error> {
         match pgoutput::decode(data)? {
             Change::Relation(relation) => {
-                let shape = self
-                    .is_outbox(&relation)
-                    .then(|| Shape::of(&relation))
-                    .transpose()?;
+                let is_of =
+                    |layout: &&Layout| layout.schema == relation.schema && layout.table == relation.table;
+                let layout = self.layouts.iter().find(is_of);
+                let shape = layout.map(|layout| Shape::of(&relation, layout)).transpose()?;
                 self.shapes.insert(relation.id, shape);
                 Ok(())
             }
@@ -141,9 +175,5 @@ impl<S: WalSource> Session<S> {
             }
             Change::Other => Ok(()),
         }
-    }
-
-    fn is_outbox(&self, relation: &Relation) -> bool {
-        relation.schema == self.names.schema && relation.table == self.names.table
     }
 }

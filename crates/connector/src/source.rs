@@ -16,6 +16,10 @@ use crate::{Error, ServerIdentity};
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Time to tell the server the last position and to part.
 const STOP_WAIT: Duration = Duration::from_secs(1);
+/// The server ends a stream whose client is silent for so long, and frees the slot. After half of it, it asks for a sign.
+const SERVER_PATIENCE: Duration = Duration::from_secs(4);
+/// A server that is silent for so long is away, or has been cut off and is about to give the slot to another.
+pub(crate) const SILENCE: Duration = Duration::from_millis(3500);
 /// Messages that wait decoded. Each can be as large as a row, so they are few.
 const EVENT_COUNT_MAX: usize = 64;
 
@@ -54,11 +58,12 @@ pub(crate) struct PgwireSource {
 }
 
 impl PgwireSource {
-    /// Connects and acquires the slot.
+    /// Connects and acquires the slot; `must_fail_over`: after asking that standbys get a copy of it.
     pub(crate) async fn connect(
         address: ServerAddress,
         names: &ReplicationNames,
         status_interval: Duration,
+        must_fail_over: bool,
     ) -> Result<Self, Error> {
         let told = Arc::new(Notify::new());
         let observer = Arc::clone(&told);
@@ -88,10 +93,14 @@ impl PgwireSource {
         .with_status_interval(status_interval)
         .with_buffer_size(EVENT_COUNT_MAX)
         .with_application_name("posthaste-connector")
+        .with_options(format!("-c wal_sender_timeout={}ms", SERVER_PATIENCE.as_millis()))
         .with_feedback_observer(FeedbackObserver::new(move |_| observer.notify_one()));
         let start = async {
             let mut client = ReplicationClient::connect_gated(config).await?;
             let log = identify(&mut client).await?;
+            if must_fail_over {
+                fail_over(&mut client, slot).await;
+            }
             client.start().await?;
             client.wait_started().await?;
             Ok::<_, Error>((client, log))
@@ -104,6 +113,16 @@ impl PgwireSource {
             told,
             acknowledged: 0.into(),
         })
+    }
+}
+
+/// Asks the server to keep a copy of the slot on its standbys, so that one that is promoted has it.
+async fn fail_over(client: &mut ReplicationClient, slot: &str) {
+    let command = format!("ALTER_REPLICATION_SLOT {slot} (FAILOVER true)");
+    match client.simple_query(&command).await {
+        Ok(_) => tracing::info!(slot, "standbys get a copy of the replication slot"),
+        // It streams without as well.
+        Err(error) => tracing::warn!(slot, %error, "standbys get no copy of the replication slot"),
     }
 }
 

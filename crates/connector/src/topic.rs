@@ -12,7 +12,7 @@ use posthaste_broker::{Admin, Error as BrokerError, Record, partition_of};
 use posthaste_types::limits::CONNECTOR_LOOK_BACK_COUNT_MAX;
 use posthaste_types::topics;
 
-use crate::position::{Origin, Reached};
+use crate::position::{Mark, Origin, Reached};
 use crate::{Error, Position};
 
 /// How long a topic that was not there counts as missing before it is looked for again.
@@ -57,19 +57,28 @@ pub(crate) struct Disproved(HashSet<Bytes>);
 pub(crate) struct Topics {
     origin: Origin,
     known: HashMap<String, Topic>,
+    /// The largest record that a topic takes, bytes, where that is known and less than what we send.
+    bytes_max: HashMap<String, usize>,
+    /// How far all topics together were written in transactions.
+    floor: Option<End>,
     disproved: Disproved,
     /// Ends that passed rows over and are not proved yet: those of partitions, by where their proof stands.
     owing: Vec<(Position, Bytes)>,
 }
 
 impl Topics {
-    pub(crate) fn new(origin: Origin, disproved: Disproved) -> Self {
-        Self {
+    /// `mark` is the last one of transactions from this slot.
+    pub(crate) fn new(origin: Origin, disproved: Disproved, mark: Option<Mark>) -> Self {
+        let mut topics = Self {
             origin,
             known: HashMap::new(),
+            bytes_max: HashMap::new(),
+            floor: None,
             disproved,
             owing: Vec::new(),
-        }
+        };
+        topics.floor = mark.and_then(|mark| topics.end(posthaste_types::topics::POSITIONS, mark));
+        topics
     }
 
     /// What was found out, for the next session.
@@ -88,6 +97,11 @@ impl Topics {
         position: Position,
         id: &[u8],
     ) -> Result<Option<Place>, Error> {
+        match judge(&mut self.floor, &mut self.owing, position, id) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(Place::Published)),
+            Err(id) => return Err(self.disprove(id)),
+        }
         let ends = match self.known.get_mut(topic) {
             None => return Ok(None),
             Some(Topic::Missing(since)) if since.elapsed() < MISSING_FOR => return Ok(Some(Place::NoTopic)),
@@ -101,6 +115,12 @@ impl Topics {
             Ok(false) => Ok(Some(Place::Partition(partition))),
             Err(id) => Err(self.disprove(id)),
         }
+    }
+
+    /// The largest record that the topic takes, bytes, where that is known. Few rows are so large that the broker would have to
+    /// refuse them, with the whole batch that they are in.
+    pub(crate) fn bytes_max(&self, topic: &str) -> Option<usize> {
+        self.bytes_max.get(topic).copied()
     }
 
     /// Whether rows were passed over that may not be published.
@@ -138,6 +158,9 @@ impl Topics {
             Err(BrokerError::UnknownTopic(_)) => Topic::Missing(Instant::now()),
             Err(error) => return Err(error.into()),
         };
+        if let Some(max) = admin.record_bytes_max(topic).await {
+            self.bytes_max.insert(topic.to_owned(), max);
+        }
         self.known.insert(topic.to_owned(), found);
         Ok(())
     }
@@ -150,22 +173,22 @@ impl Topics {
     ) -> Result<Vec<Option<End>>, Error> {
         let mut ends = vec![None; partitions.len()];
         let origin = self.origin.clone();
-        let own = move |record: &Record| reached(record, &origin);
+        let own = move |record: &Record| mark_of(record, &origin);
         let found = admin
             .last_matching(topic, partitions, CONNECTOR_LOOK_BACK_COUNT_MAX, own)
             .await?;
-        for (partition, (reached, id)) in found {
+        for (partition, mark) in found {
             let end = usize::try_from(partition)
                 .ok()
                 .and_then(|partition| ends.get_mut(partition));
             if let Some(end) = end {
-                *end = self.end(topic, reached, id);
+                *end = self.end(topic, mark);
             }
         }
         Ok(ends)
     }
 
-    fn end(&self, topic: &str, reached: Reached, id: Bytes) -> Option<End> {
+    fn end(&self, topic: &str, Mark { reached, id }: Mark) -> Option<End> {
         let (position, id) = match reached {
             _ if self.disproved.0.contains(&id) => return None,
             Reached::Row(position) => (position, Some(id)),
@@ -219,13 +242,16 @@ fn judge(
 }
 
 /// What a record that the connector wrote itself tells, and its id. A dead letter that a consumer wrote is a copy of one.
-fn reached(record: &Record, origin: &Origin) -> Option<(Reached, Bytes)> {
+fn mark_of(record: &Record, origin: &Origin) -> Option<Mark> {
     if record.header(topics::HEADER_DEAD_SOURCE).is_some() {
         return None;
     }
     let reached = origin.read_position(record.header(topics::HEADER_POSITION)?)?;
     let id = record.header(topics::HEADER_EVENT_ID).unwrap_or_default();
-    Some((reached, Bytes::copy_from_slice(id)))
+    Some(Mark {
+        reached,
+        id: Bytes::copy_from_slice(id),
+    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ metrics_list! {
     histogram PUBLISH_SECONDS = "posthaste_connector_publish_seconds";
     /// Bytes of log between what the server has written and what the slot has confirmed.
     gauge SLOT_LAG_BYTES = "posthaste_connector_slot_lag_bytes";
+    /// Age of the oldest log that the slot has not confirmed, seconds, as looked at once a second.
+    gauge SLOT_LAG_SECONDS = "posthaste_connector_slot_lag_seconds";
+    /// Bytes of log that the server keeps for the slot.
+    gauge SLOT_RETAINED_BYTES = "posthaste_connector_slot_retained_bytes";
+    /// Bytes of log that may still be written before the server lets the slot go; absent where it keeps any amount.
+    gauge SLOT_SAFE_BYTES = "posthaste_connector_slot_safe_bytes";
+    /// The share of the log that the slot may keep that it keeps, 0 to 1; absent where it may keep any amount.
+    gauge SLOT_WAL_SHARE = "posthaste_connector_slot_wal_share";
+    /// The slot's `wal_status`, by `status`: 1 for what it is, 0 for what it is not.
+    gauge SLOT_WAL_STATUS = "posthaste_connector_slot_wal_status";
     /// Whether the connector is streaming: 1 or 0.
     gauge CONNECTOR_STREAMING = "posthaste_connector_streaming";
     /// Attempts that workers have claimed.

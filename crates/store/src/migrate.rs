@@ -51,6 +51,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "grants",
         sql: include_str!("../migrations/0008_grants.sql"),
     },
+    Migration {
+        version: 9,
+        name: "wal_guard",
+        sql: include_str!("../migrations/0009_wal_guard.sql"),
+    },
 ];
 
 /// Partitions that `migrate` makes ahead; the scheduler keeps making them.

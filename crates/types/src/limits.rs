@@ -91,6 +91,12 @@ pub const STORE_WAIT_MS_MAX: u64 = 5_000;
 pub const CONNECTOR_IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Outbox records that the connector may have at the broker unacknowledged before it stops reading.
 pub const CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX: usize = 20_000;
+/// Shares of the log that a slot may keep at which the connector warns.
+pub const SLOT_WAL_SHARE_WARNINGS: [f64; 2] = [0.5, 0.8];
+/// The share of the log that a slot may keep at which ingest refuses, where it is to.
+pub const SLOT_WAL_SHARE_MAX: f64 = 0.95;
+/// Looks at a slot that its lag is told by.
+pub const SLOT_SAMPLE_COUNT_MAX: usize = 1024;
 /// How far back from a partition's end the connector looks for the last record that it wrote, offsets.
 pub const CONNECTOR_LOOK_BACK_COUNT_MAX: i64 = 4096;
 

@@ -22,7 +22,7 @@ fn topics(end: Option<End>) -> Topics {
         slot: "s".to_owned(),
         flushed_lsn: u64::MAX,
     };
-    let mut topics = Topics::new(origin, Disproved::default());
+    let mut topics = Topics::new(origin, Disproved::default(), None);
     topics.known.insert(TOPIC.to_owned(), Topic::Present(vec![end]));
     topics
 }
@@ -69,12 +69,16 @@ fn another_row_in_the_place_of_the_end_disproves_it() {
         let error = place(&mut topics, commit_lsn, index, id).unwrap_err();
         assert!(matches!(error, Error::LogWentBack), "{error}");
         let origin = topics.origin.clone();
-        let topics = Topics::new(origin, topics.into_disproved());
+        let topics = Topics::new(origin, topics.into_disproved(), None);
         let reached = Reached::Row(Position {
             commit_lsn: 20,
             index: 1,
         });
-        assert_eq!(topics.end(TOPIC, reached, "b".into()), None);
+        let mark = Mark {
+            reached,
+            id: "b".into(),
+        };
+        assert_eq!(topics.end(TOPIC, mark), None);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use posthaste_broker::{Admin, KafkaOptions, Record, StartAt, Tail, TopicSpec};
-use posthaste_connector::{Deps, Health, Options, Service};
+use posthaste_connector::{Control, Deps, Health, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_stack::Stack;
 use posthaste_store::{Store, StoreOptions};
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
 /// Nothing here takes so long; past it a test has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 static NAME_COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -30,6 +30,7 @@ pub(crate) struct Outbox {
 /// A connector that runs.
 pub(crate) struct Running {
     pub(crate) health: Health,
+    pub(crate) control: Control,
     stopper: Stopper,
     task: JoinHandle<()>,
 }
@@ -60,6 +61,26 @@ pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+pub(crate) fn store(url: &str) -> Store {
+    let options = StoreOptions {
+        url: url.to_owned(),
+        ca: None,
+        pool_size: 2,
+        application_name: "test".to_owned(),
+    };
+    Store::new(&options).unwrap()
+}
+
+/// Waits until `is_so`, with a bound.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(what, wait).await;
 }
 
 impl Outbox {
@@ -110,13 +131,7 @@ impl Outbox {
     }
 
     pub(crate) fn store(&self) -> Store {
-        let options = StoreOptions {
-            url: self.database_url.clone(),
-            ca: None,
-            pool_size: 2,
-            application_name: "test".to_owned(),
-        };
-        Store::new(&options).unwrap()
+        store(&self.database_url)
     }
 
     /// Makes a topic of this test's own.
@@ -143,17 +158,23 @@ impl Outbox {
 
     /// Starts a connector and does not wait for it.
     pub(crate) fn start(&self) -> Running {
+        self.start_at(&self.database_url)
+    }
+
+    /// Starts a connector that reaches the database by another way.
+    pub(crate) fn start_at(&self, database_url: &str) -> Running {
         let stopper = Stopper::new();
         let deps = Deps {
-            store: self.store(),
+            store: store(database_url),
             kafka: self.kafka.clone(),
             clock: SystemClock::shared(),
         };
         let service = Service::start(&self.options, deps, stopper.clone()).unwrap();
-        let health = service.health();
+        let (health, control) = (service.health(), service.control());
         let task = tokio::spawn(async move { service.run().await.unwrap() });
         Running {
             health,
+            control,
             stopper,
             task,
         }

@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
+use posthaste_connector::Delivery;
 use posthaste_stack::{Part, Stack};
 
 use crate::common::{Outbox, connect, values_of, within};
 
-/// Longer than the server waits for a silent client.
-const STALL: Duration = Duration::from_secs(4);
+/// Much longer than the server waits for a silent client, and than the broker waits for an open transaction.
+const STALL: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages_end_by_themselves_and_neither_lose_nor_repeat() {
+    outages(Delivery::AtLeastOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outages_end_by_themselves_and_neither_lose_nor_repeat_in_transactions() {
+    outages(Delivery::ExactlyOnce).await;
+}
+
+async fn outages(delivery: Delivery) {
     let stack = posthaste_stack::temporary().await.unwrap();
     let mut outbox = Outbox::new(&stack).await;
+    outbox.options.delivery = delivery;
     let topic = outbox.topic("outage", 2, &[]).await;
+    // Bytes need no registry.
+    stack.kill(Part::Registry).await.unwrap();
     let connector = outbox.streaming().await;
     let mut written = 0;
     write_more(&outbox, &topic, &mut written).await;
@@ -62,13 +75,6 @@ async fn stalled_broker_does_not_cut_the_stream(
     written: &mut usize,
 ) {
     let holder = "select active_pid from pg_replication_slots where slot_name = $1";
-    let set = "alter system set wal_sender_timeout = '2s'";
-    outbox.client.batch_execute(set).await.unwrap();
-    outbox
-        .client
-        .batch_execute("select pg_reload_conf()")
-        .await
-        .unwrap();
     let before: Option<i32> = outbox
         .client
         .query_one(holder, &[&outbox.options.slot])

@@ -1,6 +1,9 @@
 //! What becomes of a row.
 
-use posthaste_broker::partition_of;
+use std::collections::BTreeMap;
+
+use posthaste_broker::{Record, partition_of};
+use posthaste_connector::{ColumnNames, OutboxOptions};
 use posthaste_types::{EventId, topics};
 
 use crate::common::{Outbox, values_of};
@@ -87,6 +90,89 @@ fn an_outbox_in_the_bare_debezium_shape_is_read_too() {
         let records = outbox.read(&topic, |records| !records.is_empty()).await;
         assert_eq!(records[0].value.as_deref(), Some(&b"{\"a\": 1}"[..]));
         assert_eq!(records[0].header(topics::HEADER_TENANT), None);
+        connector.stop().await;
+    });
+}
+
+#[test]
+fn outboxes_of_any_layout_go_through_one_slot() {
+    with_stack(|stack| async {
+        let mut outbox = Outbox::new(stack).await;
+        let topic = outbox.topic("shop.order.v1", 2, &[]).await;
+        let forbidden = outbox.topic("shop.secret.v1", 1, &[]).await;
+        let plain = outbox.topic("plain", 1, &[]).await;
+        let name = outbox.name().to_owned();
+        let create = format!(
+            "create table {name}.\"events\" (seq bigint primary key, what text not null, subject integer not null,
+                 kind varchar(40), body jsonb, region text, urgent boolean);
+             create table {name}.texts (id uuid, aggregatetype text, aggregateid text, type text, payload text)"
+        );
+        outbox.client.batch_execute(&create).await.unwrap();
+        let columns = ColumnNames {
+            id: "seq".to_owned(),
+            key: "subject".to_owned(),
+            kind: "kind".to_owned(),
+            payload: "body".to_owned(),
+        };
+        let headers = [("region", "region"), ("x-urgent", "urgent")];
+        outbox.options.outboxes = vec![
+            OutboxOptions {
+                table: format!("{name}.events"),
+                columns,
+                topic: format!("{name}.shop.{{what}}.v1"),
+                topics: vec![topic.clone()],
+                headers: headers
+                    .map(|(name, column)| (name.to_owned(), column.to_owned()))
+                    .into(),
+            },
+            OutboxOptions {
+                table: format!("{name}.texts"),
+                columns: ColumnNames::default(),
+                topic: "{aggregatetype}".to_owned(),
+                topics: Vec::new(),
+                headers: BTreeMap::new(),
+            },
+        ];
+        outbox.options.slot = format!("{name}_any");
+        outbox.options.publication = format!("{name}_any");
+        outbox
+            .store()
+            .ensure_replication(&outbox.options.names().unwrap())
+            .await
+            .unwrap();
+        let connector = outbox.streaming().await;
+        let insert = format!(
+            "begin;
+             insert into {name}.events values (7, 'order', 4711, 'placed', '{{\"a\": 1}}', 'north', true);
+             insert into {name}.events values (8, 'secret', 4711, 'told', '{{}}', null, false);
+             insert into {name}.texts values (gen_random_uuid(), '{plain}', 'key', 'made', 'words');
+             commit"
+        );
+        outbox.client.batch_execute(&insert).await.unwrap();
+        let records = outbox.read(&topic, |records| !records.is_empty()).await;
+        let record = &records[0];
+        assert_eq!(record.key.as_deref(), Some(&b"4711"[..]));
+        assert_eq!(record.value.as_deref(), Some(&b"{\"a\": 1}"[..]));
+        for (name, value) in [
+            ("id", "7"),
+            ("type", "placed"),
+            ("region", "north"),
+            ("x-urgent", "true"),
+        ] {
+            assert_eq!(record.header(name), Some(value.as_bytes()), "{name}");
+        }
+        let records = outbox.read(&plain, |records| !records.is_empty()).await;
+        assert_eq!(records[0].value.as_deref(), Some(&b"words"[..]));
+        // Its topic exists, but this outbox may not write to it.
+        let is_refused = |record: &Record| {
+            let reason = record.header(topics::HEADER_DEAD_REASON);
+            reason.is_some_and(|reason| {
+                reason.starts_with(format!("not published to `{forbidden}`").as_bytes())
+            })
+        };
+        outbox
+            .read("dead-letters", |records| records.iter().any(is_refused))
+            .await;
         connector.stop().await;
     });
 }

@@ -1,8 +1,6 @@
 //! Who holds the slot, and what it keeps.
 
-use std::time::Duration;
-
-use crate::common::{Outbox, within};
+use crate::common::{Outbox, eventually, values_of, within};
 use crate::with_stack;
 
 #[test]
@@ -19,7 +17,7 @@ fn a_standby_takes_over_when_the_slot_is_free() {
         assert!(within("the standby", second.health.streaming()).await);
         outbox.insert(&topic, &[("a", b"2")]).await;
         let records = outbox.read_all(&topic).await;
-        assert_eq!(crate::common::values_of(&records, "a"), ["1", "2"]);
+        assert_eq!(values_of(&records, "a"), ["1", "2"]);
         second.stop().await;
     });
 }
@@ -38,18 +36,12 @@ fn an_idle_slot_keeps_no_log() {
         let written: String = outbox.client.query_one(written, &[]).await.unwrap().get(0);
         let confirmed =
             "select confirmed_flush_lsn >= $1::text::pg_lsn from pg_replication_slots where slot_name = $2";
-        let wait = async {
-            while !outbox
-                .client
-                .query_one(confirmed, &[&written, &outbox.options.slot])
-                .await
-                .unwrap()
-                .get::<_, bool>(0)
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        within("the slot to be confirmed", wait).await;
+        eventually("the slot to be confirmed", async || {
+            let slot = &outbox.options.slot;
+            let row = outbox.client.query_one(confirmed, &[&written, slot]).await;
+            row.unwrap().get(0)
+        })
+        .await;
         connector.stop().await;
     });
 }
@@ -65,11 +57,76 @@ fn rows_of_two_outboxes_come_through_one_topic() {
         second.read(&topic, |records| !records.is_empty()).await;
         let behind = first.streaming().await;
         let records = first.read(&topic, |records| records.len() == 2).await;
-        assert_eq!(
-            crate::common::values_of(&records, "a"),
-            ["published first", "committed first"]
-        );
+        assert_eq!(values_of(&records, "a"), ["published first", "committed first"]);
         ahead.stop().await;
         behind.stop().await;
+    });
+}
+
+#[test]
+fn a_paused_connector_keeps_the_slot_and_reads_nothing() {
+    with_stack(|stack| async {
+        let outbox = Outbox::new(stack).await;
+        let topic = outbox.topic("paused", 1, &[]).await;
+        let connector = outbox.streaming().await;
+        outbox.insert(&topic, &[("a", b"before")]).await;
+        outbox.read(&topic, |records| !records.is_empty()).await;
+        connector.control.pause();
+        assert_eq!(connector.control.status().state, "paused");
+        // A standby would take what a paused connector lets go.
+        let standby = outbox.start();
+        outbox.insert(&topic, &[("a", b"meanwhile")]).await;
+        eventually("the row to wait", async || {
+            let status = connector.control.status().slot_status;
+            status.is_some_and(|slot| slot.lag_bytes > 0 && slot.lag_s > 0)
+        })
+        .await;
+        assert_eq!(outbox.read(&topic, |records| !records.is_empty()).await.len(), 1);
+        assert!(!standby.health.is_streaming());
+        connector.control.resume();
+        let records = outbox.read_all(&topic).await;
+        assert_eq!(values_of(&records, "a"), ["before", "meanwhile"]);
+        assert_eq!(connector.control.status().state, "streaming");
+        connector.stop().await;
+        standby.stop().await;
+    });
+}
+
+#[test]
+fn standbys_of_the_server_get_a_copy_of_the_slot_where_it_can_give_them_one() {
+    with_stack(|stack| async {
+        let outbox = Outbox::new(stack).await;
+        let connector = outbox.streaming().await;
+        let version = "select current_setting('server_version_num')::int";
+        let version: i32 = outbox.client.query_one(version, &[]).await.unwrap().get(0);
+        let state = outbox
+            .store()
+            .slot_state(&outbox.options.slot)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(state.is_failover, (version >= 170_000).then_some(true));
+        connector.stop().await;
+    });
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_sql_that_mends_it() {
+    with_stack(|stack| async {
+        let outbox = Outbox::new(stack).await;
+        let (name, store) = (outbox.name(), outbox.store());
+        let mut options = outbox.options.clone();
+        options.publication = format!("{name}_other");
+        let spoil =
+            format!("create publication {name}_other for table {name}.outbox with (publish = 'update')");
+        outbox.client.batch_execute(&spoil).await.unwrap();
+        let error = store
+            .ensure_replication(&options.names().unwrap())
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        let cure = text.split('`').find(|part| part.starts_with("alter publication"));
+        outbox.client.batch_execute(cure.expect(&text)).await.unwrap();
+        store.ensure_replication(&options.names().unwrap()).await.unwrap();
     });
 }
