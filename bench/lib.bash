@@ -123,19 +123,21 @@ stop_slow_clients() {
     slow_pids=()
 }
 
-# cpu_ms PID: processor time of a process and of its children, those that ended included, milliseconds.
+# cpu_ms PID [CHILDREN]: processor time of a process, and of its children, those that ended included, when CHILDREN is
+# given, milliseconds.
 cpu_ms() {
-    awk -v parent="$1" -v tick_ms=$((1000 / $(getconf CLK_TCK))) '
+    # cat passes over what ended meanwhile; awk would give up.
+    { cat /proc/[0-9]*/stat 2>/dev/null || true; } | awk -v parent="$1" -v with_children="${2:-}" -v tick_ms=$((1000 / $(getconf CLK_TCK))) '
         # The name, in parentheses, may hold anything: fields are counted from behind it.
-        { pid = $1; sub(/^.*\) /, ""); of[pid] = $2; own = $12 + $13
-          if (pid == parent) sum += own + $14 + $15; else time[pid] = own }
-        END { for (pid in time) if (of[pid] == parent) sum += time[pid]; print sum * tick_ms }' \
-        /proc/[0-9]*/stat 2>/dev/null
+        { pid = $1; sub(/^.*\) /, ""); own = $12 + $13
+          if (pid == parent) sum += own + (with_children ? $14 + $15 : 0)
+          else if (with_children && $2 == parent) sum += own }
+        END { print sum * tick_ms }'
 }
 
-# rss_mb PID: what it holds in memory now, MB.
+# rss_mb PID [FIELD]: what it holds in memory now, MB; with RssAnon without the pages of its executable and libraries.
 rss_mb() {
-    awk '/^VmRSS/ { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$1/status"
+    awk -v field="${2:-VmRSS}:" '$1 == field { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$1/status"
 }
 
 # load CONNECTIONS SECONDS [OPTION…]: a load by wrk; sets `rate p50 p99 failed`.
