@@ -52,7 +52,7 @@ start_stack() {
     "$root/target/release/examples/stack" "$data/stack" fresh >"$data/stack.log" 2>&1 &
     stack_pid=$!
     set +m
-    until grep -q '^http://.*/ccompat/' "$data/stack.log"; do
+    until grep -q '^http://.*/ccompat/' "$data/stack.log" 2>/dev/null; do
         kill -0 "$stack_pid" 2>/dev/null || fail "the stack did not start: $(tail -n 3 "$data/stack.log")"
         sleep 0.1
     done
