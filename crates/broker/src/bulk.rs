@@ -4,6 +4,7 @@
 //! that no later one of its partition can be written before it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use posthaste_runtime::Stopper;
@@ -16,8 +17,11 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfi
 use tokio::sync::Notify;
 
 use crate::producer::PRODUCER_BYTES_MAX;
-use crate::thread::{self, IDLE_POLL};
+use crate::thread;
 use crate::{Error, KafkaOptions, context};
+
+/// One poll of the client. Its last millisecond does not sleep, so many short ones would cost more.
+const POLL: Duration = Duration::from_millis(500);
 
 /// How much a bulk producer may hold.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +145,7 @@ impl BulkProducer {
         thread::spawn("kafka-bulk", move || {
             // A poll runs for its whole time and serves each delivery as it comes, so its length costs no latency.
             while !stop.is_stopped() {
-                polled.poll(IDLE_POLL);
+                polled.poll(POLL);
                 if give_up.is_stopped() {
                     // Again and again: what fails on its way is queued once more.
                     polled.purge(PurgeConfig::default().queue());
@@ -206,7 +210,8 @@ pub(crate) fn owned(headers: &[(&str, &[u8])]) -> OwnedHeaders {
 
 impl Drop for BulkProducer {
     fn drop(&mut self) {
-        // The polling thread drops the client, which may take half a second: not on an asynchronous thread.
+        // The polling thread drops the client, which may take a second: not on an asynchronous thread.
+        self.give_up_queued();
         self.stopper.stop();
     }
 }

@@ -23,6 +23,7 @@ pub use group::{GroupConsumer, GroupConsumerOptions, GroupEvent, RevokeGuard};
 pub use offsets::OffsetTracker;
 pub use options::{KafkaOptions, RegistryOptions};
 pub use partition::partition_of;
+pub use posthaste_schema::JsonEncoder;
 pub use producer::{OutRecord, Producer};
 pub use record::{HeaderName, Record, TopicPartition};
 pub use registry::Registry;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use reqwest::{Certificate, Url};
+use posthaste_schema::{JsonEncoder, SchemaId};
+use reqwest::{Certificate, StatusCode, Url};
 use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
@@ -99,6 +100,47 @@ impl Registry {
         Ok(schema.schema)
     }
 
+    /// An encoder by the newest schema of `subject`; `None`: there is none, or it is not Avro.
+    ///
+    /// # Errors
+    /// The registry is away, or its text is no Avro schema.
+    pub async fn latest(&self, subject: &str) -> Result<Option<JsonEncoder>, Error> {
+        const OPERATION: &str = "give a subject's newest schema";
+        let failed = |source| Error::RegistryHttp {
+            operation: OPERATION,
+            source,
+        };
+        let request = self
+            .http
+            .get(format!("{}/subjects/{subject}/versions/latest", self.url));
+        let answer = self.with_login(request).send().await.map_err(failed)?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let body = answer
+            .error_for_status()
+            .map_err(failed)?
+            .text()
+            .await
+            .map_err(failed)?;
+        let unusable = || {
+            Error::Setup(format!(
+                "the registry's newest schema of `{subject}` cannot be used"
+            ))
+        };
+        let newest: serde_json::Value = serde_json::from_str(&body).map_err(|_| unusable())?;
+        if newest["schemaType"].as_str().is_some_and(|kind| kind != "AVRO") {
+            return Ok(None);
+        }
+        let id = newest["id"].as_i64().and_then(|id| i32::try_from(id).ok());
+        let (Some(id), Some(avsc)) = (id, newest["schema"].as_str()) else {
+            return Err(unusable());
+        };
+        JsonEncoder::new(SchemaId(id), avsc)
+            .map(Some)
+            .map_err(|_| unusable())
+    }
+
     /// Sets the compatibility rule (`BACKWARD` and so on) of a subject, or of all that have none of their own.
     ///
     /// # Errors
@@ -122,12 +164,19 @@ impl Registry {
             .await
     }
 
-    async fn send(&self, operation: &'static str, request: reqwest::RequestBuilder) -> Result<(), Error> {
-        let request = match &self.login {
+    fn with_login(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.login {
             Some(Login { user, password }) => request.basic_auth(user, password.as_ref()),
             None => request,
-        };
-        let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+        }
+    }
+
+    async fn send(&self, operation: &'static str, request: reqwest::RequestBuilder) -> Result<(), Error> {
+        let answer = self
+            .with_login(request)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status);
         answer
             .map(drop)
             .map_err(|source| Error::RegistryHttp { operation, source })

@@ -30,8 +30,9 @@ const RECORD_COUNT_MAX: usize = 8192;
 /// After so long the broker ends a transaction whose writer is silent, and until then holds back those who read committed
 /// records only; the next producer of the id ends it at once. A broker that stands still for less costs no transaction.
 const TRANSACTION_MS_MAX: &str = "120000";
-/// Deliveries come within a millisecond as a rule, and a poll runs for its whole time.
-const DRAIN_POLL: Duration = Duration::from_millis(1);
+/// Between two looks for deliveries, which come within a millisecond as a rule. A poll of the client library with a time
+/// runs for the whole of it, the last millisecond without sleeping.
+const NAP: Duration = Duration::from_micros(200);
 
 /// Who writes in transactions, and where the marks go.
 #[derive(Debug, Clone)]
@@ -272,11 +273,8 @@ impl Writer {
         }
         self.send_mark(&mark)?;
         // The client library would wait in steps of a tenth of a second for deliveries that are still to come.
-        while self.producer.in_flight_count() > 0 {
-            if self.is_given_up() {
-                return Err(KafkaError::Canceled);
-            }
-            self.producer.poll(DRAIN_POLL);
+        if !self.drain(|| !self.is_given_up()) {
+            return Err(KafkaError::Canceled);
         }
         if let Some((_, error)) = self.producer.context().0.lock().first() {
             return Err(error.clone());
@@ -311,7 +309,8 @@ impl Writer {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) if !self.is_given_up() => {
-                    self.producer.poll(DRAIN_POLL);
+                    self.producer.poll(Duration::ZERO);
+                    std::thread::sleep(NAP);
                     message = back;
                 }
                 Err((error, _)) => {
@@ -333,6 +332,23 @@ impl Writer {
             .key(marks_key.as_bytes())
             .payload(mark);
         self.producer.send(message).map_err(|(error, _)| error)
+    }
+
+    /// Waits until the fate of all records is known; `false`: it was no longer wanted.
+    fn drain(&self, is_wanted: impl Fn() -> bool) -> bool {
+        let mut left = self.producer.in_flight_count();
+        while left > 0 {
+            if !is_wanted() {
+                return false;
+            }
+            self.producer.poll(Duration::ZERO);
+            let now = self.producer.in_flight_count();
+            if now == left {
+                std::thread::sleep(NAP);
+            }
+            left = now;
+        }
+        true
     }
 
     fn is_given_up(&self) -> bool {
@@ -366,9 +382,7 @@ impl Writer {
         };
         self.landing.put(tags.into_iter().map(failed));
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(DRAIN_POLL);
-        }
+        self.drain(|| true);
         // The next producer of this id does so too; this lets readers go on at once.
         if let Err(error) = self.producer.abort_transaction(CALL_WAIT) {
             tracing::debug!(%error, "a transaction was not given up in order");

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod control;
+mod encoding;
 mod error;
 mod layout;
 mod memory;

@@ -1,5 +1,6 @@
 //! What one session found out and the next one needs.
 
+use crate::encoding::Encodings;
 use crate::refusals::Refusals;
 use crate::topic::Disproved;
 
@@ -8,4 +9,5 @@ use crate::topic::Disproved;
 pub(crate) struct Memory {
     pub(crate) refusals: Refusals,
     pub(crate) disproved: Disproved,
+    pub(crate) encodings: Encodings,
 }

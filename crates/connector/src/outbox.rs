@@ -159,7 +159,10 @@ impl Shape {
                 Some(Field::Id) => row.id = reader.kind.text(&value, is_binary)?,
                 Some(Field::Key) => row.key = reader.kind.text(&value, is_binary)?,
                 Some(Field::Kind) => row.kind = reader.kind.text(&value, is_binary)?,
-                Some(Field::Payload) => row.payload = reader.kind.text(&value, is_binary)?,
+                Some(Field::Payload) => {
+                    row.payload = reader.kind.text(&value, is_binary)?;
+                    row.is_json = matches!(reader.kind, Kind::Json | Kind::Jsonb);
+                }
                 Some(Field::Tenant) => row.tenant = Some(reader.kind.text(&value, is_binary)?),
                 Some(Field::Traceparent) => row.traceparent = Some(reader.kind.text(&value, is_binary)?),
                 Some(Field::CreatedAt) => row.created_at_us = Kind::unix_us(&value),
@@ -196,6 +199,8 @@ pub(crate) struct Row {
     pub(crate) key: Bytes,
     pub(crate) kind: Bytes,
     pub(crate) payload: Bytes,
+    /// The payload is of a JSON type.
+    pub(crate) is_json: bool,
     pub(crate) tenant: Option<Bytes>,
     pub(crate) traceparent: Option<Bytes>,
     /// Further headers.

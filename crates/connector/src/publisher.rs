@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, histogram};
 use posthaste_broker::{
     Admin, BulkRecord, Deliveries, Delivery as Landed, Error as BrokerError, ErrorKind as BrokerErrorKind,
-    KafkaOptions,
+    KafkaOptions, Registry,
 };
 use posthaste_runtime::{Clock, Stopper, metric};
 use posthaste_types::limits::{
@@ -15,6 +15,7 @@ use posthaste_types::limits::{
 use posthaste_types::topics;
 use tokio::time::Instant;
 
+use crate::encoding::Encodings;
 use crate::memory::Memory;
 use crate::options::Delivery;
 use crate::outbox::Row;
@@ -44,6 +45,9 @@ pub(crate) struct Publisher {
     /// What was confirmed before rows were passed over that are not proved to be published.
     held_lsn: Option<u64>,
     refusals: Refusals,
+    /// Asked for the schemas of JSON outboxes; `None`: their values stay JSON.
+    registry: Option<Registry>,
+    encodings: Encodings,
     stopper: Stopper,
     clock: Arc<dyn Clock>,
     began: Instant,
@@ -68,13 +72,18 @@ impl Publisher {
         origin: Origin,
         kafka: &KafkaOptions,
         admin: Admin,
+        registry: Option<Registry>,
         clock: Arc<dyn Clock>,
         memory: &mut Memory,
         stopper: Stopper,
     ) -> Result<Self, Error> {
         let (writer, deliveries) = Writer::start(delivery, &origin, kafka, &admin).await?;
         let mark = last_mark(&admin, &origin).await?;
-        let Memory { refusals, disproved } = std::mem::take(memory);
+        let Memory {
+            refusals,
+            disproved,
+            encodings,
+        } = std::mem::take(memory);
         Ok(Self {
             origin: origin.clone(),
             writer,
@@ -84,6 +93,8 @@ impl Publisher {
             watermark: Watermark::default(),
             held_lsn: None,
             refusals,
+            registry,
+            encodings,
             stopper,
             clock,
             began: Instant::now(),
@@ -104,6 +115,7 @@ impl Publisher {
         Memory {
             refusals: self.refusals,
             disproved: self.topics.into_disproved(),
+            encodings: self.encodings,
         }
     }
 
@@ -176,10 +188,17 @@ impl Publisher {
                 if is_suspect {
                     self.settle_or_stop().await?;
                 }
-                match self
-                    .send(row, position, topic, partition, &row.payload, None)
-                    .await
-                {
+                let value = match &self.registry {
+                    Some(registry) if row.is_json => {
+                        self.encodings.value(registry, topic, &row.payload).await?
+                    }
+                    _ => Ok(row.payload.clone()),
+                };
+                let value = match value {
+                    Ok(value) => value,
+                    Err(misfit) => return self.bury_for(row, position, &misfit).await,
+                };
+                match self.send(row, position, topic, partition, &value, None).await {
                     Err(Error::Broker(error)) if error.kind() == BrokerErrorKind::BadRecord => {
                         self.bury_for(row, position, &error_text(&error)).await
                     }

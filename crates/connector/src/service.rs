@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
-use posthaste_broker::{Admin, KafkaOptions};
+use posthaste_broker::{Admin, KafkaOptions, Registry};
 use posthaste_runtime::{Backoff, Clock, Stopper, metric};
 use posthaste_store::{ReplicationNames, Store};
 use posthaste_types::limits::SLOT_WAL_SHARE_MAX;
@@ -46,6 +46,7 @@ pub struct Service {
     options: Options,
     deps: Deps,
     admin: Admin,
+    registry: Option<Registry>,
     stopper: Stopper,
     state: tokio::sync::watch::Sender<State>,
     seen: tokio::sync::watch::Sender<Option<SlotStatus>>,
@@ -68,11 +69,19 @@ impl Service {
             options: options.clone(),
             deps,
             admin,
+            registry: None,
             stopper,
             state,
             seen: tokio::sync::watch::Sender::new(None),
             paused: tokio::sync::watch::Sender::new(false),
         })
+    }
+
+    /// Makes Avro of JSON payloads whose topic's subject has a schema in this registry.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
     }
 
     /// Tells whether the connector is well, while it runs.
@@ -155,6 +164,7 @@ impl Service {
                 origin,
                 kafka,
                 admin,
+                self.registry.clone(),
                 clock,
                 memory,
                 stopper.clone(),

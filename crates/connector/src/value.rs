@@ -12,6 +12,8 @@ const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 pub(crate) enum Kind {
     /// Its bytes or its text.
     Plain,
+    /// Its text.
+    Json,
     /// A version byte and the text.
     Jsonb,
     Uuid,
@@ -26,8 +28,9 @@ impl Kind {
     /// By the type's object id (`pg_type.dat`); `None`: not understood.
     pub(crate) const fn of(type_oid: u32) -> Option<Self> {
         Some(match type_oid {
-            // bytea, name, text, json, bpchar, varchar.
-            17 | 19 | 25 | 114 | 1042 | 1043 => Self::Plain,
+            // bytea, name, text, bpchar, varchar.
+            17 | 19 | 25 | 1042 | 1043 => Self::Plain,
+            114 => Self::Json,
             3802 => Self::Jsonb,
             2950 => Self::Uuid,
             20 | 21 | 23 => Self::Integer,
@@ -47,7 +50,7 @@ impl Kind {
             return Ok(value.clone());
         }
         Ok(match self {
-            Self::Plain => value.clone(),
+            Self::Plain | Self::Json => value.clone(),
             Self::Jsonb => value.slice(1.min(value.len())..),
             Self::Uuid => uuid::Uuid::from_slice(value)
                 .map_err(|_| MISFIT)?

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use posthaste_broker::{Admin, KafkaOptions, Record, StartAt, Tail, TopicSpec};
+use posthaste_broker::{Admin, KafkaOptions, Record, Registry, StartAt, Tail, TopicSpec};
 use posthaste_connector::{Control, Deps, Health, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_stack::Stack;
@@ -23,6 +23,8 @@ pub(crate) struct Outbox {
     pub(crate) admin: Admin,
     pub(crate) client: Client,
     pub(crate) options: Options,
+    /// Makes Avro of JSON.
+    pub(crate) registry: Option<Registry>,
     database_url: String,
     name: String,
 }
@@ -118,6 +120,7 @@ impl Outbox {
             admin,
             client,
             options,
+            registry: None,
             database_url: stack.database_url().to_owned(),
             name,
         };
@@ -169,7 +172,10 @@ impl Outbox {
             kafka: self.kafka.clone(),
             clock: SystemClock::shared(),
         };
-        let service = Service::start(&self.options, deps, stopper.clone()).unwrap();
+        let mut service = Service::start(&self.options, deps, stopper.clone()).unwrap();
+        if let Some(registry) = self.registry.clone() {
+            service = service.with_registry(registry);
+        }
         let (health, control) = (service.health(), service.control());
         let task = tokio::spawn(async move { service.run().await.unwrap() });
         Running {
