@@ -33,8 +33,9 @@ pub(crate) async fn migrate(config: &Config, parts: &Parts, tell: &dyn Fn(String
     patiently(store_is_away, || parts.store.ensure_replication(&names))
         .await
         .context("failed to make publication and slot")?;
+    let admin = parts.admin()?;
     for (spec, schema) in specs {
-        let outcome = patiently(broker_is_away, || parts.admin.ensure_topic(&spec))
+        let outcome = patiently(broker_is_away, || admin.ensure_topic(&spec))
             .await
             .with_context(|| format!("failed to make topic {}", spec.name))?;
         let id = match schema {
@@ -50,10 +51,11 @@ pub(crate) async fn migrate(config: &Config, parts: &Parts, tell: &dyn Fn(String
 /// in for the topic.
 async fn register(parts: &Parts, topic: &str, schema: SchemaText) -> anyhow::Result<SchemaId> {
     let subject = topics::value_subject(topic);
-    let id = patiently(broker_is_away, || parts.registry.register(&subject, schema.avsc))
+    let registry = parts.registry()?;
+    let id = patiently(broker_is_away, || registry.register(&subject, schema.avsc))
         .await
         .with_context(|| format!("failed to register schema {subject}"))?;
-    let set_rule = || parts.registry.ensure_compatibility(Some(&subject), "BACKWARD");
+    let set_rule = || registry.ensure_compatibility(Some(&subject), "BACKWARD");
     // Of two that set it at once the registry answers one with a conflict; when that one asks again the rule is there.
     if patiently(broker_is_away, set_rule).await.is_err() {
         patiently(broker_is_away, set_rule)

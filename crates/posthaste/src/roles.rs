@@ -74,7 +74,7 @@ impl Process {
             front: front::front(&config.http, None)?,
             dependencies: Dependencies {
                 parts,
-                kafka: false,
+                kafka: None,
                 access: None,
                 connector: None,
                 delivery: None,
@@ -86,7 +86,9 @@ impl Process {
             process.add_access(config, stopper.clone())?;
         }
         for &role in roles {
-            process.dependencies.kafka |= !matches!(role, Role::Ingest | Role::Scheduler);
+            if !matches!(role, Role::Ingest | Role::Scheduler) {
+                process.dependencies.kafka = Some(process.dependencies.parts.admin()?);
+            }
             process.add(role, config, stopper.clone())?;
         }
         Ok(process)
@@ -110,13 +112,10 @@ impl Process {
     }
 
     fn add(&mut self, role: Role, config: &Config, stopper: Stopper) -> anyhow::Result<()> {
+        let parts = self.dependencies.parts.clone();
         let Parts {
-            store,
-            kafka,
-            registry,
-            clock,
-            ..
-        } = self.dependencies.parts.clone();
+            store, kafka, clock, ..
+        } = parts.clone();
         match role {
             Role::Ingest => {
                 let deps = posthaste_ingest::Deps { store, clock };
@@ -136,7 +135,7 @@ impl Process {
                 let parts = posthaste_worker::Parts {
                     store,
                     kafka,
-                    registry,
+                    registry: parts.registry()?,
                     clock,
                     handlers,
                 };
@@ -147,7 +146,7 @@ impl Process {
                 let deps = posthaste_delivery::Deps {
                     store,
                     kafka,
-                    registry,
+                    registry: parts.registry()?,
                     clock,
                 };
                 let service = posthaste_delivery::Service::start(config.delivery.clone(), deps, stopper)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use posthaste_broker::Admin;
 use posthaste_http::{Check, Front, Listener, Readiness, Routes, bounded_check};
 use posthaste_runtime::Stopper;
 use posthaste_runtime::telemetry::Metrics;
@@ -18,7 +19,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Dependencies {
     pub(crate) parts: Parts,
-    pub(crate) kafka: bool,
+    /// Kafka's administration, where a role of the process needs Kafka.
+    pub(crate) kafka: Option<Admin>,
     /// The delivery role asks more: whether it has caught up with its topic.
     pub(crate) delivery: Option<Arc<dyn Readiness>>,
     /// Whether it is known who may come in, where that is asked.
@@ -30,9 +32,9 @@ pub(crate) struct Dependencies {
 #[async_trait]
 impl Readiness for Dependencies {
     async fn check(&self) -> Vec<Check> {
-        let Parts { store, admin, .. } = &self.parts;
-        let mut checks = vec![bounded_check("database", posthaste_store::check_migrated(store)).await];
-        if self.kafka {
+        let migrated = posthaste_store::check_migrated(&self.parts.store);
+        let mut checks = vec![bounded_check("database", migrated).await];
+        if let Some(admin) = &self.kafka {
             checks.push(bounded_check("kafka", admin.ping()).await);
         }
         if let Some(access) = &self.access {
