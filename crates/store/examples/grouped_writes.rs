@@ -12,8 +12,8 @@ use std::time::Instant;
 use posthaste_runtime::{Clock as _, Stopper, SystemClock, ids};
 use posthaste_schema::{SCHEMAS, SchemaId, TASK_EVENT, TASK_REQUESTED, TaskEvent};
 use posthaste_store::{
-    Claim, Claimed, Completed, Completion, GroupOptions, Idempotency, NewTask, Store, StoreOptions, Submitted, Submitter,
-    WorkerWrites, migrate,
+    Claim, Claimed, Completed, Completion, GroupOptions, Idempotency, NewTask, Store, StoreOptions,
+    Submitted, Submitter, WorkerWrites, migrate,
 };
 use posthaste_types::{EventKind, Task, TaskState, topics};
 

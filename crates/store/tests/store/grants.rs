@@ -27,13 +27,24 @@ fn each_part_may_do_its_part_and_no_more() {
     with_world("grants", async |world| {
         let database = &world.database;
         let grant = "select posthaste.grant_roles('g')";
-        let told = |rows: Vec<tokio_postgres::Row>| -> Vec<String> { rows.iter().map(|row| row.get(0)).collect() };
-        assert!(told(world.query(grant, &[]).await).iter().all(|line| line.ends_with("there is no such role")));
+        let told =
+            |rows: Vec<tokio_postgres::Row>| -> Vec<String> { rows.iter().map(|row| row.get(0)).collect() };
+        assert!(
+            told(world.query(grant, &[]).await)
+                .iter()
+                .all(|line| line.ends_with("there is no such role"))
+        );
         for part in PARTS {
-            database.batch_execute(&format!("create role g_{part}")).await.unwrap();
+            database
+                .batch_execute(&format!("create role g_{part}"))
+                .await
+                .unwrap();
         }
         // What somebody gave by hand is taken back, and twice is once.
-        database.batch_execute("grant select on posthaste.endpoints to g_worker").await.unwrap();
+        database
+            .batch_execute("grant select on posthaste.endpoints to g_worker")
+            .await
+            .unwrap();
         for _ in 0..2 {
             let lines = told(world.query(grant, &[]).await);
             assert_eq!(lines.len(), PARTS.len());
@@ -45,7 +56,10 @@ fn each_part_may_do_its_part_and_no_more() {
             ("g_worker", "select secret from posthaste.endpoints"),
             ("g_worker", "select hash from posthaste.api_keys"),
             ("g_worker", "delete from posthaste.tasks"),
-            ("g_worker", "insert into posthaste.tasks (id) values (gen_random_uuid())"),
+            (
+                "g_worker",
+                "insert into posthaste.tasks (id) values (gen_random_uuid())",
+            ),
             ("g_connector", "select from posthaste.tasks"),
             ("g_connector", "delete from posthaste.outbox"),
             ("g_ingest", "select secret from posthaste.endpoints"),
@@ -60,10 +74,22 @@ fn each_part_may_do_its_part_and_no_more() {
             assert_eq!(refused(database, role, sql).await, denied, "{role}: {sql}");
         }
         for part in PARTS {
-            allowed(database, &format!("g_{part}"), "select from posthaste.schema_migrations").await;
+            allowed(
+                database,
+                &format!("g_{part}"),
+                "select from posthaste.schema_migrations",
+            )
+            .await;
         }
         allowed(database, "g_connector", "select from posthaste.outbox").await;
-        database.batch_execute(&PARTS.map(|part| format!("drop owned by g_{part}; drop role g_{part};")).concat()).await.unwrap();
+        database
+            .batch_execute(
+                &PARTS
+                    .map(|part| format!("drop owned by g_{part}; drop role g_{part};"))
+                    .concat(),
+            )
+            .await
+            .unwrap();
     });
 }
 
@@ -71,7 +97,10 @@ fn each_part_may_do_its_part_and_no_more() {
 fn functions_with_the_owner_s_rights_touch_nothing_but_partitions() {
     with_world("definer", async |world| {
         let database = &world.database;
-        database.batch_execute("create role d_scheduler; select posthaste.grant_roles('d')").await.unwrap();
+        database
+            .batch_execute("create role d_scheduler; select posthaste.grant_roles('d')")
+            .await
+            .unwrap();
         let invalid = SqlState::INVALID_PARAMETER_VALUE;
         for sql in [
             "select posthaste.drop_partition('tasks_20200101')",
@@ -100,6 +129,9 @@ fn functions_with_the_owner_s_rights_touch_nothing_but_partitions() {
             (day + chrono::TimeDelta::hours(1)).format("%Y-%m-%d %H:00Z"),
         );
         allowed(database, "d_scheduler", &add).await;
-        database.batch_execute("drop owned by d_scheduler; drop role d_scheduler").await.unwrap();
+        database
+            .batch_execute("drop owned by d_scheduler; drop role d_scheduler")
+            .await
+            .unwrap();
     });
 }

@@ -55,7 +55,13 @@ impl Protected {
     }
 
     /// What comes of asking as `guest`: nothing, or the error with its causes.
-    async fn ask(&self, host: &str, password: &str, parameters: &str, ca: Option<&Path>) -> Result<(), String> {
+    async fn ask(
+        &self,
+        host: &str,
+        password: &str,
+        parameters: &str,
+        ca: Option<&Path>,
+    ) -> Result<(), String> {
         let port = self.owner().get_ports()[0];
         let password = password.replace(' ', "%20");
         let url = format!("postgresql://guest:{password}@{host}:{port}/posthaste?{parameters}");
@@ -83,14 +89,15 @@ impl Protected {
 async fn a_server_is_believed_as_far_as_sslmode_says_and_a_refusal_names_its_cause() {
     let protected = Protected::start().await;
     let (ours, another) = (protected.ca("ours.pem"), protected.ca("another.pem"));
-    let ask = async |host, parameters: &str, ca: Option<&Path>| {
-        protected.ask(host, PASSWORD, parameters, ca).await
-    };
+    let ask =
+        async |host, parameters: &str, ca: Option<&Path>| protected.ask(host, PASSWORD, parameters, ca).await;
 
     // The whole of it, and channel binding with it, by either way of naming the authority.
     let in_url = format!("sslmode=verify-full&sslrootcert={}", ours.display());
     ask("localhost", &in_url, None).await.unwrap();
-    ask("localhost", "channel_binding=require", Some(&ours)).await.unwrap();
+    ask("localhost", "channel_binding=require", Some(&ours))
+        .await
+        .unwrap();
     // Whoever the server is.
     ask("127.0.0.1", "sslmode=require", None).await.unwrap();
     ask("127.0.0.1", "sslmode=prefer", None).await.unwrap();
@@ -98,13 +105,28 @@ async fn a_server_is_believed_as_far_as_sslmode_says_and_a_refusal_names_its_cau
     ask("127.0.0.1", "sslmode=verify-ca", Some(&ours)).await.unwrap();
 
     let refused = Protected::refused;
-    refused(ask("127.0.0.1", "sslmode=verify-full", Some(&ours)).await, "not for `127.0.0.1`");
-    refused(ask("localhost", "sslmode=verify-full", Some(&another)).await, "`[database] ca`");
-    refused(ask("localhost", "sslmode=verify-ca", Some(&another)).await, "signed by nobody who is trusted");
-    refused(ask("localhost", "sslmode=verify-full", None).await, "signed by nobody who is trusted");
+    refused(
+        ask("127.0.0.1", "sslmode=verify-full", Some(&ours)).await,
+        "not for `127.0.0.1`",
+    );
+    refused(
+        ask("localhost", "sslmode=verify-full", Some(&another)).await,
+        "`[database] ca`",
+    );
+    refused(
+        ask("localhost", "sslmode=verify-ca", Some(&another)).await,
+        "signed by nobody who is trusted",
+    );
+    refused(
+        ask("localhost", "sslmode=verify-full", None).await,
+        "signed by nobody who is trusted",
+    );
     refused(ask("127.0.0.1", "", None).await, "no encryption");
     let missing = protected.ca("missing.pem");
-    refused(ask("localhost", "", Some(&missing)).await, "missing.pem cannot be read");
+    refused(
+        ask("localhost", "", Some(&missing)).await,
+        "missing.pem cannot be read",
+    );
     let wrong = protected.ask("localhost", "wrong horse", "", Some(&ours)).await;
     refused(wrong, "password authentication failed for user \"guest\"");
     protected.stack.stop().await.unwrap();
