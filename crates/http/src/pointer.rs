@@ -255,7 +255,10 @@ mod tests {
             problem.detail
         );
         for (text, expected) in [
-            (format!(r#"{{"name": "", "map": {{"{}": 256}}}}"#, "é".repeat(10_000)), "/map"),
+            (
+                format!(r#"{{"name": "", "map": {{"{}": 256}}}}"#, "é".repeat(10_000)),
+                "/map",
+            ),
             (format!(r#"{{"name": "", "{}": 1}}"#, "x".repeat(10_000)), ""),
         ] {
             assert_eq!(pointer(&text), expected);

@@ -104,8 +104,11 @@ pub(crate) fn launch(
     let properties = directory.path("kafka.properties");
     let inner: Vec<u16> = inner_ports.iter().map(HeldPort::number).collect();
     let is_secure = inner.len() > 1;
-    fs::write(&properties, settings(directory, &log, port.number(), &inner, is_secure))
-        .map_err(Error::io("cannot write", &properties))?;
+    fs::write(
+        &properties,
+        settings(directory, &log, port.number(), &inner, is_secure),
+    )
+    .map_err(Error::io("cannot write", &properties))?;
     let mut arguments = jvm_arguments(jars, &directory.path("kafka-log4j2.properties"));
     arguments.extend(["kafka.Kafka".into(), properties.into()]);
     let probe = Probe::Kafka {

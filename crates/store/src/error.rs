@@ -74,7 +74,11 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Pool(_) | Self::QueueFull(_) | Self::QueueStalled(_) | Self::TimedOut(_) | Self::Stopping => ErrorKind::Unavailable,
+            Self::Pool(_)
+            | Self::QueueFull(_)
+            | Self::QueueStalled(_)
+            | Self::TimedOut(_)
+            | Self::Stopping => ErrorKind::Unavailable,
             Self::Group(error) => error.kind(),
             Self::Setup(_) => ErrorKind::Setup,
             Self::Corrupt(_) => ErrorKind::Internal,

@@ -247,11 +247,7 @@ impl Store {
 
 const COUNT_MAX: i64 = KEY_COUNT_MAX as i64;
 
-async fn count_usable(
-    transaction: &Transaction<'_>,
-    tenant: &str,
-    now: DateTime<Utc>,
-) -> Result<i64, Error> {
+async fn count_usable(transaction: &Transaction<'_>, tenant: &str, now: DateTime<Utc>) -> Result<i64, Error> {
     let any: Option<&str> = None;
     let row = query::row(transaction, COUNT_USABLE_KEYS, &[&tenant, &now, &any]).await?;
     row.as_ref().map_or(Ok(0), |row| Columns::of(row).take())

@@ -118,16 +118,19 @@ impl ReplicationNames {
 
     /// All outbox tables, each with its schema.
     fn tables(&self) -> impl Iterator<Item = (&str, &str)> {
-        let further = self.further.iter().map(|(schema, table)| (schema.as_str(), table.as_str()));
+        let further = self
+            .further
+            .iter()
+            .map(|(schema, table)| (schema.as_str(), table.as_str()));
         std::iter::once((self.schema.as_str(), self.table.as_str())).chain(further)
     }
 }
 
 /// Takes `schema.table` apart.
 fn qualified(table: &str) -> Result<(String, String), Error> {
-    let (schema, table) = table.split_once('.').ok_or_else(|| {
-        Error::Setup(format!("the outbox table `{table}` is not given as schema.table"))
-    })?;
+    let (schema, table) = table
+        .split_once('.')
+        .ok_or_else(|| Error::Setup(format!("the outbox table `{table}` is not given as schema.table")))?;
     check_plain(schema)?;
     check_plain(table)?;
     Ok((schema.to_owned(), table.to_owned()))
@@ -197,7 +200,9 @@ impl SlotState {
     #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
     pub fn wal_share(&self, bytes_max: Option<u64>) -> Option<f64> {
         let kept = self.kept_bytes() as f64;
-        let by_server = self.safe_wal_bytes.map(|safe| kept / (kept + safe.max(0) as f64).max(1.0));
+        let by_server = self
+            .safe_wal_bytes
+            .map(|safe| kept / (kept + safe.max(0) as f64).max(1.0));
         let by_us = bytes_max.map(|max| kept / max.max(1) as f64);
         by_server.into_iter().chain(by_us).reduce(f64::max)
     }
@@ -442,7 +447,9 @@ impl Store {
     ) -> Result<bool, Error> {
         let publication = &names.publication;
         let client = self.client().await?;
-        let found = client.query_opt(PUBLICATION, &[publication, &schema, &table]).await;
+        let found = client
+            .query_opt(PUBLICATION, &[publication, &schema, &table])
+            .await;
         let Some(row) = found.map_err(Error::database("replication_publication"))? else {
             return Ok(false);
         };
@@ -462,7 +469,10 @@ impl Store {
 
     async fn make_publication(&self, names: &ReplicationNames) -> Result<(), Error> {
         let publication = &names.publication;
-        let tables: Vec<String> = names.tables().map(|(schema, table)| format!("{schema}.{table}")).collect();
+        let tables: Vec<String> = names
+            .tables()
+            .map(|(schema, table)| format!("{schema}.{table}"))
+            .collect();
         let tables = tables.join(", ");
         // Utility statements take no parameters; the names were checked to be plain.
         let create = format!(

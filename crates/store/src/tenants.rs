@@ -103,7 +103,8 @@ impl Store {
         let tenants = query::rows(&client, TENANTS, &[&after]).await?;
         let keys = query::rows(&client, keys::CHANGED_KEYS, &[&after, &dead_since]).await?;
         let secret = query::row(&client, STREAM_TOKEN_SECRET, &[]).await?;
-        let secret = secret.ok_or_else(|| Error::Corrupt("there is no secret of stream tokens".to_owned()))?;
+        let secret =
+            secret.ok_or_else(|| Error::Corrupt("there is no secret of stream tokens".to_owned()))?;
         Ok(AccessChanges {
             revision,
             tenants: tenants.iter().map(tenant_of_row).collect::<Result<_, _>>()?,

@@ -172,9 +172,7 @@ impl ErrorCode {
             Self::BodyTooLarge => "The body, or one task of a batch, has more bytes than may be sent.",
             Self::UriTooLong => "Path and query together are longer than 20 KiB.",
             Self::UnsupportedMediaType => "The request's `Content-Type` is not `application/json`.",
-            Self::ExpectationFailed => {
-                "The header `Expect` asks for something other than `100-continue`."
-            }
+            Self::ExpectationFailed => "The header `Expect` asks for something other than `100-continue`.",
             Self::IdempotencyKeyReused => {
                 "An earlier request had the same Idempotency-Key and another body, so this one cannot be its repetition."
             }

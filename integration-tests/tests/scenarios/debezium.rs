@@ -180,7 +180,7 @@ pub(crate) async fn both_give_the_same_key_value_and_headers(world: Arc<World>) 
 /// Adds the next rows, numbered in their keys.
 async fn add(database: &Client, topic: &str, from: &mut i32) -> anyhow::Result<()> {
     let insert = "insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant)
-         select gen_random_uuid(), $1, i::text, 'task.done', '\\x00', 'default' from generate_series($2, $3) i";
+         select gen_random_uuid(), $1, i::text, 'task.done', '\\x00', 'default' from generate_series($2::int, $3::int) i";
     database
         .execute(insert, &[&topic, &*from, &(*from + BATCH - 1)])
         .await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use posthaste_broker::{Admin, KafkaOptions, Record, Registry, StartAt, Tail, TopicSpec};
 use posthaste_connector::{Control, Deps, Health, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
-use posthaste_stack::Stack;
+use posthaste_stack::{Part, Stack};
 use posthaste_store::{Store, StoreOptions};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
@@ -83,6 +83,14 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
         }
     };
     within(what, wait).await;
+}
+
+/// Starts a part again that was killed; its children may take a moment to follow it.
+pub(crate) async fn restart(stack: &Stack, part: Part) {
+    eventually("the part to start again", async || {
+        stack.restart(part).await.is_ok()
+    })
+    .await;
 }
 
 impl Outbox {

@@ -114,7 +114,7 @@ async fn data_directory(outbox: &Outbox) -> PathBuf {
 }
 
 async fn restart(stack: &Stack, outbox: &mut Outbox) {
-    stack.restart(Part::Postgres).await.unwrap();
+    crate::common::restart(stack, Part::Postgres).await;
     outbox.client = connect(stack.database_url()).await;
 }
 

@@ -201,7 +201,7 @@ async fn rounds(delivery: Delivery, count: usize) -> Damage {
         }
         drop(connector);
         if let Some(part) = broken {
-            stack.restart(part).await.unwrap();
+            crate::common::restart(&stack, part).await;
         }
     }
     is_over.store(true, Ordering::Relaxed);

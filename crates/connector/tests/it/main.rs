@@ -43,6 +43,6 @@ async fn stack() -> Stack {
             .unwrap();
     }
     stack.kill(Part::Postgres).await.unwrap();
-    stack.restart(Part::Postgres).await.unwrap();
+    common::restart(&stack, Part::Postgres).await;
     stack
 }

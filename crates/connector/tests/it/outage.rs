@@ -35,12 +35,12 @@ async fn outages(delivery: Delivery) {
 
     stack.kill(Part::Kafka).await.unwrap();
     write_more(&outbox, &topic, &mut written).await;
-    stack.restart(Part::Kafka).await.unwrap();
+    crate::common::restart(&stack, Part::Kafka).await;
     write_more(&outbox, &topic, &mut written).await;
     await_all(&outbox, &topic, written).await;
 
     stack.kill(Part::Postgres).await.unwrap();
-    stack.restart(Part::Postgres).await.unwrap();
+    crate::common::restart(&stack, Part::Postgres).await;
     outbox.client = connect(stack.database_url()).await;
     write_more(&outbox, &topic, &mut written).await;
     await_all(&outbox, &topic, written).await;

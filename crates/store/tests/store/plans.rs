@@ -11,14 +11,7 @@ fn updates_of_a_tasks_life_are_heap_only_and_scan_no_table() {
         for _ in 0..4 {
             let mut tasks: Vec<_> = (0..500).map(|_| task()).collect();
             let news = tasks.iter().map(new).collect();
-            assert!(
-                world
-                    .submitter
-                    .submit_each(news)
-                    .await
-                    .iter()
-                    .all(Result::is_ok)
-            );
+            assert!(world.submitter.submit_each(news).await.iter().all(Result::is_ok));
             let lives = tasks.iter_mut().map(async |task| {
                 let token = world.run(task).await;
                 world.complete(completion(task, token, TaskState::Done)).await;

@@ -7,8 +7,8 @@ use posthaste_runtime::{Clock as _, Stopper, SystemClock, ids};
 use posthaste_schema::{SchemaId, TASK_EVENT, TASK_REQUESTED, TaskEvent, WriterSchemas};
 use posthaste_stack::{Stack, StackOptions};
 use posthaste_store::{
-    Claim, Claimed, Completed, Completion, GroupOptions, Idempotency, NewTask, Store, StoreOptions, Submitted, Submitter,
-    WorkerWrites, migrate,
+    Claim, Claimed, Completed, Completion, GroupOptions, Idempotency, NewTask, Store, StoreOptions,
+    Submitted, Submitter, WorkerWrites, migrate,
 };
 use posthaste_types::{ClaimToken, EventKind, Task, TaskError, TaskState, topics};
 use tokio::sync::OnceCell;
