@@ -74,7 +74,8 @@ async fn main() -> anyhow::Result<()> {
             // So that a mode's remains do not weigh on the next one's figures.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        // Whoever ends it early has what there is.
+        println!("\nMedians of {} rounds\n\n{}", round + 1, report.table(&modes));
     }
-    print!("{}", report.table(&modes));
     world.stop().await
 }

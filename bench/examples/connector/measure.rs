@@ -42,6 +42,8 @@ impl Sizes {
 const WARM_UP_ROWS: u64 = 50_000;
 const RATES: [u64; 2] = [200, 2000];
 const KILL_RATE: u64 = 2000;
+/// What was on its way to the subscriber when the connector died.
+const KILL_NOISE: Duration = Duration::from_millis(30);
 
 /// All of it for one mode, on one process but for the kill at the end.
 pub(crate) async fn all(world: &World, mode: &Mode, sizes: &Sizes) -> anyhow::Result<Figures> {
@@ -214,6 +216,3 @@ async fn kill(
     figures.add("kill -9, rows lost", arrivals.lost() as f64);
     Ok(())
 }
-
-/// What was on its way to the subscriber when the connector died.
-const KILL_NOISE: Duration = Duration::from_millis(30);
