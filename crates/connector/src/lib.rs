@@ -3,6 +3,7 @@
 mod control;
 mod encoding;
 mod error;
+mod hold;
 mod layout;
 mod memory;
 mod options;

@@ -34,6 +34,14 @@ const CUT_VALUE_BYTES: usize = 16 * 1024;
 /// Bytes of a record beside key and value, about.
 const FRAMING_BYTES: usize = 256;
 
+/// Where rows go, and how.
+pub(crate) struct Target {
+    pub(crate) delivery: Delivery,
+    pub(crate) kafka: KafkaOptions,
+    pub(crate) admin: Admin,
+    pub(crate) registry: Option<Registry>,
+}
+
 /// The writing half of a session.
 pub(crate) struct Publisher {
     origin: Origin,
@@ -68,16 +76,19 @@ struct Meters {
 impl Publisher {
     /// Begins after the slot of `origin` was acquired.
     pub(crate) async fn start(
-        delivery: Delivery,
         origin: Origin,
-        kafka: &KafkaOptions,
-        admin: Admin,
-        registry: Option<Registry>,
+        target: Target,
         clock: Arc<dyn Clock>,
         memory: &mut Memory,
         stopper: Stopper,
     ) -> Result<Self, Error> {
-        let (writer, deliveries) = Writer::start(delivery, &origin, kafka, &admin).await?;
+        let Target {
+            delivery,
+            kafka,
+            admin,
+            registry,
+        } = target;
+        let (writer, deliveries) = Writer::start(delivery, &origin, &kafka, &admin).await?;
         let mark = last_mark(&admin, &origin).await?;
         let Memory {
             refusals,

@@ -6,18 +6,17 @@ use std::time::Duration;
 use metrics::gauge;
 use posthaste_broker::{Admin, KafkaOptions, Registry};
 use posthaste_runtime::{Backoff, Clock, Stopper, metric};
-use posthaste_store::{ReplicationNames, Store};
+use posthaste_store::{ReplicationNames, SlotState, Store};
 use posthaste_types::limits::SLOT_WAL_SHARE_MAX;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::control::{Control, Health, State};
+use crate::hold::Hold;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::options::OnWalLimit;
-use crate::position::Origin;
-use crate::publisher::Publisher;
-use crate::session::Session;
-use crate::source::{PgwireSource, WalSource as _};
 use crate::waiting::Waiting;
 use crate::watch::{SlotStatus, watch};
 use crate::{Error, Options};
@@ -105,8 +104,9 @@ impl Service {
     /// # Errors
     /// None: whatever fails is tried again.
     pub async fn run(self) -> Result<(), Error> {
+        let hold = Box::pin(self.hold_slot());
         tokio::select! {
-            () = self.hold_slot() => Ok(()),
+            () = hold => Ok(()),
             () = watch(&self.deps.store, &self.names.slot, self.wal_bytes_max(), &self.seen) => Ok(()),
         }
     }
@@ -117,17 +117,7 @@ impl Service {
             (Backoff::dependency(), Waiting::default(), Memory::default());
         while !self.stopper.is_stopped() {
             let began = Instant::now();
-            let outcome = match self.acquire(&mut waiting, &mut memory).await {
-                Ok(session) => {
-                    self.enter(State::Streaming);
-                    waiting.end();
-                    tracing::info!(slot = self.names.slot, "the connector streams");
-                    let (outcome, found_out) = session.run().await;
-                    memory = found_out;
-                    outcome
-                }
-                Err(error) => Err(error),
-            };
+            let outcome = self.hold(&mut waiting, &mut memory).await;
             let Err(error) = outcome else { continue };
             if matches!(error, Error::Stopping) {
                 break;
@@ -148,51 +138,52 @@ impl Service {
         self.state.send_replace(state);
     }
 
-    /// Makes what is missing and acquires the slot, standing by while another connector holds it.
-    async fn acquire(
-        &self,
-        waiting: &mut Waiting,
-        memory: &mut Memory,
-    ) -> Result<Session<PgwireSource>, Error> {
-        let stopper = self.stopper.clone();
-        let acquire = async {
-            let (source, origin) = self.connect(waiting).await?;
-            let (kafka, admin) = (&self.deps.kafka, self.admin.clone());
-            let clock = Arc::clone(&self.deps.clock);
-            let publisher = Publisher::start(
-                self.options.delivery,
-                origin,
-                kafka,
-                admin,
-                self.registry.clone(),
-                clock,
-                memory,
-                stopper.clone(),
-            )
-            .await?;
-            Ok(Session::new(
-                source,
-                publisher,
-                Arc::clone(&self.layouts),
-                self.paused.subscribe(),
-                stopper.clone(),
-            ))
+    /// Acquires the slot and publishes, until stopped (`Ok`) or until something fails.
+    async fn hold(&self, waiting: &mut Waiting, memory: &mut Memory) -> Result<(), Error> {
+        let free = self.stopper.unless_stopped(self.await_slot(waiting)).await;
+        let slot = free.ok_or(Error::Stopping)??;
+        let hold = Hold {
+            store: self.deps.store.clone(),
+            outside: Handle::current(),
+            names: self.names.clone(),
+            layouts: Arc::clone(&self.layouts),
+            status_interval: self.status_interval,
+            must_fail_over: slot.is_failover == Some(false),
+            delivery: self.options.delivery,
+            kafka: self.deps.kafka.clone(),
+            admin: self.admin.clone(),
+            registry: self.registry.clone(),
+            clock: Arc::clone(&self.deps.clock),
+            paused: self.paused.subscribe(),
+            stopper: self.stopper.clone(),
         };
-        self.stopper
-            .unless_stopped(acquire)
-            .await
-            .ok_or(Error::Stopping)?
+        let (streams, streaming) = oneshot::channel();
+        let mut run = Box::pin(hold.run(std::mem::take(memory), streams));
+        let ended = tokio::select! {
+            biased;
+            Ok(()) = streaming => None,
+            ended = &mut run => Some(ended),
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                self.enter(State::Streaming);
+                waiting.end();
+                tracing::info!(slot = self.names.slot, "the connector streams");
+                run.await
+            }
+        };
+        let (outcome, found_out) = ended?;
+        *memory = found_out;
+        outcome
     }
 
-    async fn connect(&self, waiting: &mut Waiting) -> Result<(PgwireSource, Origin), Error> {
-        let store = &self.deps.store;
-        let names = &self.names;
+    /// Makes what is missing, and stands by while another connector holds the slot.
+    async fn await_slot(&self, waiting: &mut Waiting) -> Result<SlotState, Error> {
+        let (store, names) = (&self.deps.store, &self.names);
         // A lost slot is made anew when what is written for it can go on to the broker, else it might be lost again.
-        if store
-            .slot_state(&names.slot)
-            .await?
-            .is_none_or(|slot| slot.is_lost())
-        {
+        let slot = store.slot_state(&names.slot).await?;
+        if slot.is_none_or(|slot| slot.is_lost()) {
             self.admin.ping().await?;
         }
         let mut slot = store.ensure_replication(names).await?;
@@ -209,21 +200,7 @@ impl Service {
                 _ => store.ensure_replication(names).await?,
             };
         }
-        let address = self.deps.store.server_address()?;
-        let source = PgwireSource::connect(
-            address,
-            names,
-            self.status_interval,
-            slot.is_failover == Some(false),
-        )
-        .await?;
-        let origin = Origin {
-            log: source.log().clone(),
-            slot: names.slot.clone(),
-            // Only now: the slot's last owner may have published all that was committed until it let go.
-            flushed_lsn: store.flushed_lsn().await?,
-        };
-        Ok((source, origin))
+        Ok(slot)
     }
 
     /// Says what is to happen when too much log waits, and warns where nothing bounds it.

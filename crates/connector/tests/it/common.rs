@@ -85,12 +85,15 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
     within(what, wait).await;
 }
 
-/// Starts a part again that was killed; its children may take a moment to follow it.
+/// Starts a part again that was killed. Its children may take a moment to follow it, and the last try tells why it fails.
 pub(crate) async fn restart(stack: &Stack, part: Part) {
-    eventually("the part to start again", async || {
-        stack.restart(part).await.is_ok()
-    })
-    .await;
+    for _ in 0..10 {
+        if stack.restart(part).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stack.restart(part).await.unwrap();
 }
 
 impl Outbox {

@@ -108,31 +108,7 @@ fn outboxes_of_any_layout_go_through_one_slot() {
              create table {name}.texts (id uuid, aggregatetype text, aggregateid text, type text, payload text)"
         );
         outbox.client.batch_execute(&create).await.unwrap();
-        let columns = ColumnNames {
-            id: "seq".to_owned(),
-            key: "subject".to_owned(),
-            kind: "kind".to_owned(),
-            payload: "body".to_owned(),
-        };
-        let headers = [("region", "region"), ("x-urgent", "urgent")];
-        outbox.options.outboxes = vec![
-            OutboxOptions {
-                table: format!("{name}.events"),
-                columns,
-                topic: format!("{name}.shop.{{what}}.v1"),
-                topics: vec![topic.clone()],
-                headers: headers
-                    .map(|(name, column)| (name.to_owned(), column.to_owned()))
-                    .into(),
-            },
-            OutboxOptions {
-                table: format!("{name}.texts"),
-                columns: ColumnNames::default(),
-                topic: "{aggregatetype}".to_owned(),
-                topics: Vec::new(),
-                headers: BTreeMap::new(),
-            },
-        ];
+        outbox.options.outboxes = shop_outboxes(&name, &topic);
         outbox.options.slot = format!("{name}_any");
         outbox.options.publication = format!("{name}_any");
         outbox
@@ -175,4 +151,32 @@ fn outboxes_of_any_layout_go_through_one_slot() {
             .await;
         connector.stop().await;
     });
+}
+
+/// One table in a layout of its own, which may write to `topic` alone, and one in Debezium's.
+fn shop_outboxes(schema: &str, topic: &str) -> Vec<OutboxOptions> {
+    let columns = ColumnNames {
+        id: "seq".to_owned(),
+        key: "subject".to_owned(),
+        kind: "kind".to_owned(),
+        payload: "body".to_owned(),
+    };
+    let headers = [("region", "region"), ("x-urgent", "urgent")];
+    let own = OutboxOptions {
+        table: format!("{schema}.events"),
+        columns,
+        topic: format!("{schema}.shop.{{what}}.v1"),
+        topics: vec![topic.to_owned()],
+        headers: headers
+            .map(|(name, column)| (name.to_owned(), column.to_owned()))
+            .into(),
+    };
+    let plain = OutboxOptions {
+        table: format!("{schema}.texts"),
+        columns: ColumnNames::default(),
+        topic: "{aggregatetype}".to_owned(),
+        topics: Vec::new(),
+        headers: BTreeMap::new(),
+    };
+    vec![own, plain]
 }
