@@ -9,6 +9,7 @@ use posthaste_runtime::Clock;
 use posthaste_store::{Store, Submitter};
 use posthaste_types::{Task, TaskId};
 
+use crate::intake::Intake;
 use crate::problems;
 use crate::wait::Waits;
 
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) submitter: Submitter,
     pub(crate) waits: Waits,
+    pub(crate) intake: Intake,
     pub(crate) clock: Arc<dyn Clock>,
 }
 

@@ -25,6 +25,7 @@ pub(crate) async fn submit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
+    app.intake.check()?;
     let idempotency = idempotency::of_request(&headers, "/v1/tasks/batch", &body)?;
     let request: BatchRequest = parse_json(&body, "")?;
     if !(1..=BATCH_TASK_COUNT_MAX).contains(&request.tasks.len()) {

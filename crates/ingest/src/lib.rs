@@ -9,6 +9,7 @@ mod batch;
 mod change;
 mod conditional;
 mod idempotency;
+mod intake;
 mod json_text;
 mod list;
 mod prefer;

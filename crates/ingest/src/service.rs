@@ -10,6 +10,7 @@ use posthaste_types::limits::{SUBMIT_QUEUE_BYTES_MAX, SUBMIT_QUEUE_LEN_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::intake::Intake;
 use crate::routes;
 use crate::wait::Waits;
 
@@ -57,11 +58,13 @@ impl Service {
             queue_bytes_max: SUBMIT_QUEUE_BYTES_MAX,
         };
         let submitter = Submitter::start(&deps.store, group, lanes.clone());
+        let intake = Intake::start(deps.store.clone(), stopper.clone());
         let waits = Waits::start(deps.store.clone(), stopper);
         let app = Arc::new(App {
             store: deps.store,
             submitter,
             waits,
+            intake,
             clock: deps.clock,
         });
         Self { app, lanes }

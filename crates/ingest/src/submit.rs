@@ -25,6 +25,7 @@ pub(crate) async fn submit(
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
     let began = Instant::now();
+    app.intake.check()?;
     let idempotency = idempotency::of_request(&headers, "/v1/tasks", &body)?;
     let request = request::parse(&body, "")?;
     let task = validate::task(
