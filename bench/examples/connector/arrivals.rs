@@ -10,7 +10,7 @@ use crate::world::{PARTITION_COUNT, World};
 
 const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// With nothing new for so long, what has not come is lost.
-const SILENCE: Duration = Duration::from_secs(90);
+const SILENCE: Duration = Duration::from_secs(150);
 /// After the last row, for repeats that follow it.
 const AFTER: Duration = Duration::from_secs(3);
 

@@ -138,7 +138,7 @@ fn debezium(world: &World, slot: &str, tuning: DebeziumTuning, is_exactly_once: 
 }
 
 /// A group of one worker, with topics of its own. Its session is long enough for one that is frozen while rows are
-/// written for it.
+/// written for it, so a killed one is missed late; then its work is given to the next at once.
 fn group(name: &str) -> String {
     format!(
         "
@@ -152,8 +152,9 @@ status.storage.replication.factor=1
 offset.storage.partitions=1
 status.storage.partitions=1
 exactly.once.source.support=enabled
-session.timeout.ms=120000
-rebalance.timeout.ms=180000
+session.timeout.ms=60000
+rebalance.timeout.ms=120000
+scheduled.rebalance.max.delay.ms=0
 "
     )
 }
