@@ -1,6 +1,7 @@
 //! The connector as a role: holds the slot whenever it can, waits when it cannot, and never gives up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::gauge;
@@ -50,6 +51,8 @@ pub struct Service {
     state: tokio::sync::watch::Sender<State>,
     seen: tokio::sync::watch::Sender<Option<SlotStatus>>,
     paused: tokio::sync::watch::Sender<bool>,
+    /// That nothing bounds the log was said once.
+    is_warned: AtomicBool,
 }
 
 impl Service {
@@ -73,6 +76,7 @@ impl Service {
             state,
             seen: tokio::sync::watch::Sender::new(None),
             paused: tokio::sync::watch::Sender::new(false),
+            is_warned: AtomicBool::new(false),
         })
     }
 
@@ -206,7 +210,8 @@ impl Service {
     /// Says what is to happen when too much log waits, and warns where nothing bounds it.
     async fn guard(&self) -> Result<(), Error> {
         let (store, wal_bytes_max) = (&self.deps.store, self.wal_bytes_max());
-        if wal_bytes_max.is_none() && !store.is_kept_log_bounded().await? {
+        let is_bounded = wal_bytes_max.is_some() || store.is_kept_log_bounded().await?;
+        if !is_bounded && !self.is_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the server keeps any amount of log for the slot, so a connector that stands still fills the disk: run \
                  `alter system set max_slot_wal_keep_size = '…'` and `select pg_reload_conf()`, or set `wal_bytes_max` of the \

@@ -1,6 +1,7 @@
 //! Rows that cannot be published do not hold up those that can.
 
 use posthaste_broker::Record;
+use posthaste_connector::Delivery;
 use posthaste_types::topics;
 
 use crate::common::{Outbox, values_of};
@@ -86,6 +87,32 @@ fn a_row_too_large_for_any_topic_is_buried_cut() {
             .await;
         let value = dead_of(&dead, &topic)[0].value.clone().unwrap();
         assert!(!value.is_empty() && large.starts_with(&value));
+        connector.stop().await;
+    });
+}
+
+#[test]
+fn rows_that_the_broker_refuses_together_come_one_by_one() {
+    refused_together(Delivery::AtLeastOnce);
+}
+
+#[test]
+fn rows_that_the_broker_refuses_together_come_one_by_one_in_transactions() {
+    refused_together(Delivery::ExactlyOnce);
+}
+
+/// Each row fits the topic, and a batch of them does not.
+fn refused_together(delivery: Delivery) {
+    with_stack(move |stack| async move {
+        let mut outbox = Outbox::new(stack).await;
+        outbox.options.delivery = delivery;
+        let topic = outbox.topic("small", 1, &[("max.message.bytes", "2000")]).await;
+        let values: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let rows: Vec<(&str, &[u8])> = values.iter().map(|value| ("a", value.as_bytes())).collect();
+        outbox.insert(&topic, &rows).await;
+        let connector = outbox.streaming().await;
+        let records = outbox.read_all(&topic).await;
+        assert_eq!(values_of(&records, "a"), values);
         connector.stop().await;
     });
 }
