@@ -56,7 +56,9 @@ fn example_names_every_key() {
             let name = format!("{section}.{key}");
             let is_named = body.iter().any(|line| {
                 let line = line.trim_start_matches(['#', ' ']);
-                line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{name}"))
+                line.starts_with(&format!("{key} ="))
+                    || line.starts_with(&format!("[{name}"))
+                    || line.starts_with(&format!("[[{name}]]"))
             });
             if !is_named {
                 missing.push(name);
