@@ -2,9 +2,10 @@
 -- database. It writes what the program writes for `POST /v1/tasks`, to the byte; a test compares the two. After its
 -- migrations the program takes every function of the schema from the public, so that who may submit may call nothing else.
 
--- Who may submit for whom.
+-- Who may submit for whom. A role is kept by its oid, so that another one of the same name has none of its rights; a dump
+-- says the name.
 create table posthaste.submitters (
-    role   name not null,                      -- it and its members may
+    role   regrole not null,                   -- it and its members may
     tenant text not null,
     primary key (role, tenant)
 );
@@ -225,7 +226,7 @@ create function posthaste.check_submitter(tenant text) returns void language plp
 begin
     if pg_has_role(session_user, current_user, 'member') or exists (
         select from posthaste.submitters submitter
-        join pg_roles on pg_roles.rolname = submitter.role
+        join pg_roles on pg_roles.oid = submitter.role
         where submitter.tenant = check_submitter.tenant and pg_has_role(session_user, pg_roles.oid, 'member')
     ) then
         return;
@@ -364,21 +365,38 @@ begin
     return posthaste.task_id(id);
 end $$;
 
+-- The role of this name, if there is one, once what dropped roles were allowed is forgotten: an oid may be used again.
+create function posthaste.submitter(role name) returns regrole language plpgsql as $$
+begin
+    delete from posthaste.submitters gone
+    where not exists (select from pg_roles where pg_roles.oid = gone.role);
+    return to_regrole(quote_ident(role));
+end $$;
+
 -- Lets a role, and its members, submit for a tenant, and do nothing else here. For the owner of the schema alone: nobody
 -- else may write to the table.
 create function posthaste.allow_submit(role name, tenant text) returns void language plpgsql as $$
+declare
+    submitter regrole := posthaste.submitter(role);
 begin
-    insert into posthaste.submitters (role, tenant) values (role, tenant) on conflict do nothing;
+    if submitter is null then
+        raise exception 'there is no role %', quote_ident(role) using errcode = 'undefined_object';
+    end if;
+    insert into posthaste.submitters (role, tenant) values (submitter, tenant) on conflict do nothing;
     execute format('grant usage on schema posthaste to %I', role);
     execute format('grant execute on function posthaste.submit to %I', role);
 end $$;
 
--- Takes it back.
+-- Takes it back. What a role was allowed that has been dropped is gone with it.
 create function posthaste.forbid_submit(role name, tenant text) returns void language plpgsql as $$
+declare
+    submitter regrole := posthaste.submitter(role);
 begin
-    delete from posthaste.submitters submitter
-    where submitter.role = forbid_submit.role and submitter.tenant = forbid_submit.tenant;
-    if not exists (select from posthaste.submitters submitter where submitter.role = forbid_submit.role) then
+    delete from posthaste.submitters allowed
+    where allowed.role = submitter and allowed.tenant = forbid_submit.tenant;
+    if submitter is not null
+        and not exists (select from posthaste.submitters allowed where allowed.role = submitter)
+    then
         execute format('revoke execute on function posthaste.submit from %I', role);
     end if;
 end $$;

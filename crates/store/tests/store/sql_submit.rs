@@ -346,6 +346,34 @@ fn a_role_that_may_submit_may_do_nothing_else() {
     });
 }
 
+#[test]
+fn a_role_of_a_dropped_roles_name_has_none_of_its_tenants() {
+    with_world("sql_dropped", async |world| {
+        let act = async |sql: &str| world.database.batch_execute(sql).await;
+        drop(application(&world, "sql_dropped_shop").await);
+        let allow = |tenant: &str| format!("select posthaste.allow_submit('sql_dropped_shop', '{tenant}')");
+        act(&allow("default")).await.unwrap();
+        let dropped = "drop owned by sql_dropped_shop; drop role sql_dropped_shop";
+        act(dropped).await.unwrap();
+        let shop = application(&world, "sql_dropped_shop").await;
+        act(&allow("beta")).await.unwrap();
+        let submit = |tenant: &str| format!("select posthaste.submit('a', tenant => '{tenant}')");
+        shop.batch_execute(&submit("beta")).await.unwrap();
+        let error = shop.batch_execute(&submit("default")).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+        drop(shop);
+        act(dropped).await.unwrap();
+        // There is nothing left to take back, and nobody to give anything to.
+        act("select posthaste.forbid_submit('sql_dropped_shop', 'beta')")
+            .await
+            .unwrap();
+        let left = "select count(*) from posthaste.submitters";
+        assert_eq!(world.count(left, &[]).await, 0);
+        let error = act(&allow("beta")).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::UNDEFINED_OBJECT));
+    });
+}
+
 /// What is written is what the program reads.
 #[test]
 fn its_record_decodes_as_any_other() {
