@@ -34,7 +34,7 @@ create table posthaste.api_keys (
 create index api_keys_tenant on posthaste.api_keys (tenant, id);
 create index api_keys_revision on posthaste.api_keys (revision);
 
--- What stream tokens are signed with. All processes share it; a new one ends all tokens.
+-- What stream tokens are signed with. All processes share it; a new one, with the revision counted up, ends all tokens.
 create table posthaste.stream_token_secret (
     one    boolean primary key default true check (one),
     secret bytea not null

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// One thing that a key allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Submit tasks, cancel them, run them again.
+    /// Submit tasks, cancel them, run them again. The answers show the tasks that this is done to, payload and result
+    /// included: so whoever has it sees each task of the tenant whose id he knows, by changing it.
     Submit,
     /// Read tasks, their history and events.
     Read,
