@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use posthaste_runtime::{Clock as _, SystemClock};
 use sha2::{Digest as _, Sha256};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 use crate::{Error, Store};
 
@@ -56,6 +56,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "wal_guard",
         sql: include_str!("../migrations/0009_wal_guard.sql"),
     },
+    Migration {
+        version: 10,
+        name: "tenant_index",
+        sql: include_str!("../migrations/0010_tenant_index.sql"),
+    },
 ];
 
 /// Partitions that `migrate` makes ahead; the scheduler keeps making them.
@@ -77,7 +82,8 @@ create table if not exists posthaste.schema_migrations (
     applied_at timestamptz not null default now()
 )";
 
-/// A function is everybody's when it is made, and an application that may call one (`posthaste.submit`) could call all.
+/// A function is everybody's when it is made, and an application that may call one (`posthaste.submit`) could call all. So
+/// each migration takes back what it made before anybody sees it, and every run what was given since.
 const REVOKE_FUNCTIONS: &str = "-- revoke_functions
 revoke execute on all functions in schema posthaste from public";
 
@@ -159,6 +165,7 @@ async fn apply_missing(client: &mut Client) -> Result<(Vec<&'static str>, usize)
             .batch_execute(migration.sql)
             .await
             .map_err(Error::database(migration.name))?;
+        revoke_functions(&transaction).await?;
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
             [&migration.version, &migration.name, &migration.checksum()];
         transaction
@@ -171,13 +178,13 @@ async fn apply_missing(client: &mut Client) -> Result<(Vec<&'static str>, usize)
             .map_err(Error::database("commit_migration"))?;
         applied.push(migration.name);
     }
-    if !applied.is_empty() {
-        client
-            .batch_execute(REVOKE_FUNCTIONS)
-            .await
-            .map_err(Error::database("revoke_functions"))?;
-    }
+    revoke_functions(client).await?;
     Ok((applied, present.len()))
+}
+
+async fn revoke_functions(client: &impl GenericClient) -> Result<(), Error> {
+    let revoked = client.batch_execute(REVOKE_FUNCTIONS).await;
+    revoked.map_err(Error::database("revoke_functions"))
 }
 
 /// Versions and checksums, in order.

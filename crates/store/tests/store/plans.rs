@@ -1,6 +1,7 @@
 //! Updates touch what they must and no more.
 
 use posthaste_runtime::ids;
+use posthaste_store::{Store, TaskFilter};
 use posthaste_types::TaskState;
 
 use crate::world::{completion, new, task, with_world};
@@ -36,5 +37,44 @@ fn updates_of_a_tasks_life_are_heap_only_and_scan_no_table() {
         let (hot, sequential): (i64, i64) = (row.get(1), row.get(2));
         assert!(hot >= 3_800, "{hot} of 4000 updates were HOT");
         assert_eq!(sequential, 0);
+    });
+}
+
+#[test]
+fn a_page_looks_at_its_own_tenants_rows_alone() {
+    with_world("plans_list", async |world| {
+        // Few old tasks of one tenant under many of another, so that the statistics know of the other alone.
+        for (tenant, count) in [("small", 3), ("big", 20_000_i32)] {
+            let sql = "insert into posthaste.tasks (id, tenant, type, queue, payload, priority, state, created_at)
+                select posthaste.new_id(now() + step * interval '1 millisecond'), $1, 'a', 'default', '1', 5, 'DONE', now()
+                from generate_series(1, $2::integer) step";
+            world.query(sql, &[&tenant, &count]).await;
+        }
+        world
+            .database
+            .batch_execute("analyze posthaste.tasks; select pg_stat_reset()")
+            .await
+            .unwrap();
+        let options = world.options("plans_list");
+        let lister = Store::new(&options).unwrap();
+        let filter = TaskFilter::default();
+        // Often enough for the plan that fits every tenant.
+        for _ in 0..10 {
+            let page = lister.tasks("small", &filter, None, 50).await.unwrap();
+            assert_eq!(page.tasks.len(), 3);
+        }
+        drop(lister);
+        // A session reports what it counted before it is gone.
+        let sessions = "select count(*) from pg_stat_activity where application_name = 'plans_list'";
+        while world.count(sessions, &[]).await > 0 {
+            tokio::task::yield_now().await;
+        }
+        let read = "select sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables
+            where schemaname = 'posthaste' and relname like 'tasks_%'";
+        let read = world.count(read, &[]).await;
+        assert!(
+            (30..=100).contains(&read),
+            "{read} rows were read for 3 tasks, 10 times"
+        );
     });
 }

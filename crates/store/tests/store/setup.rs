@@ -47,6 +47,32 @@ fn a_migration_that_was_applied_with_another_text_is_named() {
 }
 
 #[test]
+fn no_function_is_ever_the_publics() {
+    const PUBLIC: &str = "select count(*) from pg_proc where pronamespace = 'posthaste'::regnamespace
+        and has_function_privilege('migrate_public', oid, 'execute')";
+    with_store("migrate_revoke", async |store, database| {
+        // What stands in the way of a late migration, so that those before it are committed and none after.
+        let in_the_way =
+            "create schema posthaste; create table posthaste.wal_guards (); create role migrate_public";
+        database.batch_execute(in_the_way).await.unwrap();
+        migrate(&store).await.unwrap_err();
+        let public = async || database.query_one(PUBLIC, &[]).await.unwrap().get::<_, i64>(0);
+        assert_eq!(public().await, 0, "after a migration that failed");
+        database
+            .batch_execute("drop table posthaste.wal_guards")
+            .await
+            .unwrap();
+        migrate(&store).await.unwrap();
+        let given = "grant execute on all functions in schema posthaste to public";
+        database.batch_execute(given).await.unwrap();
+        assert!(public().await > 0);
+        assert!(migrate(&store).await.unwrap().applied.is_empty());
+        assert_eq!(public().await, 0, "after one that had nothing to do");
+        database.batch_execute("drop role migrate_public").await.unwrap();
+    });
+}
+
+#[test]
 fn a_newer_programs_migration_does_not_stop_an_older_one() {
     with_world("migrate_newer", async |world| {
         world
