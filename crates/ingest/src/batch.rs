@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use warp::http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::submit::{accepted, in_progress, key_reused, require_queue};
+use crate::submit::{accepted, in_progress, key_reused, repeated, require_queue};
 use crate::{idempotency, problems, request, trace, validate};
 
 /// What a task of the batch came to so far.
@@ -52,7 +52,12 @@ pub(crate) async fn submit(
     if request.atomic {
         refuse_if_any(&items)?;
     }
-    caller.quota().take_tasks(news.len())?;
+    if let Err(refusal) = caller.quota().take_tasks(news.len()) {
+        let outcome = repeated(&app, &caller, idempotency.as_ref())
+            .await
+            .ok_or(refusal)?;
+        return first_answer(outcome);
+    }
     match idempotency {
         Some(idempotency) if !news.is_empty() => under_key(&app, items, news, idempotency).await,
         _ if request.atomic => at_once(&app, items, news).await,
@@ -81,6 +86,13 @@ async fn under_key(
             count_accepted(count);
             Ok(json(StatusCode::ACCEPTED, &answer))
         }
+        outcome => first_answer(outcome),
+    }
+}
+
+/// What the first request under the key was answered; nothing is stored by this one.
+fn first_answer(outcome: Submitted) -> Result<HttpResponse, Problem> {
+    match outcome {
         Submitted::Replayed {
             answer: Some(first), ..
         } => {
@@ -90,7 +102,7 @@ async fn under_key(
         }
         // Only a batch keeps an answer, and its fingerprint no other request has.
         Submitted::Replayed { answer: None, .. } | Submitted::KeyReused => Err(key_reused()),
-        Submitted::InProgress => Err(in_progress()),
+        Submitted::Stored | Submitted::InProgress => Err(in_progress()),
     }
 }
 

@@ -18,6 +18,7 @@ mod read;
 mod request;
 mod routes;
 mod service;
+mod slots;
 mod submit;
 mod trace;
 mod validate;

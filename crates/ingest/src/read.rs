@@ -31,7 +31,8 @@ pub(crate) async fn task(
             after_version: task.version,
             final_only: false,
         };
-        task = app.waits.changed(awaited, wait.duration()).await?.unwrap_or(task);
+        let changed = app.waits.changed(&caller, awaited, wait.duration()).await?;
+        task = changed.unwrap_or(task);
     }
     let mut response = if conditional::holds(&headers, &task) {
         described(StatusCode::NOT_MODIFIED, &task)

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use posthaste_api::{Accepted, Links, Problem};
 use posthaste_http::{Caller, HttpResponse, json};
-use posthaste_runtime::{ids, metric};
-use posthaste_store::{Awaited, Error, NewTask, Submitted};
+use posthaste_runtime::{chain, ids, metric};
+use posthaste_store::{Awaited, Error, Idempotency, NewTask, Submitted};
 use posthaste_types::{ErrorCode, Task, TaskState, topics};
 use warp::http::header::{LOCATION, RETRY_AFTER};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
@@ -36,8 +36,17 @@ pub(crate) async fn submit(
         "",
     )?;
     require_queue(&app, &task.queue, "").await?;
-    caller.quota().take_tasks(1)?;
     let mut accepted = accepted(&task);
+    if let Err(refusal) = caller.quota().take_tasks(1) {
+        // Over its limits a tenant may still ask what became of what it has sent before.
+        let outcome = repeated(&app, &caller, idempotency.as_ref())
+            .await
+            .ok_or(refusal)?;
+        settle(&mut accepted, outcome)?;
+        return Ok(idempotency::replayed(
+            answer(&app, &caller, &headers, &accepted).await?,
+        ));
+    }
     let new = NewTask {
         task,
         event_id: ids::event_id(),
@@ -51,7 +60,7 @@ pub(crate) async fn submit(
     let replayed = settle(&mut accepted, outcome)?;
     metrics::counter!(metric::ACCEPTED).increment(1);
     metrics::histogram!(metric::ACCEPT_SECONDS).record(began.elapsed());
-    let response = answer(&app, &headers, &accepted).await?;
+    let response = answer(&app, &caller, &headers, &accepted).await?;
     Ok(if replayed {
         idempotency::replayed(response)
     } else {
@@ -60,22 +69,25 @@ pub(crate) async fn submit(
 }
 
 /// The 202 at once, or what a caller that would rather wait gets.
-async fn answer(app: &App, headers: &HeaderMap, accepted: &Accepted) -> Result<HttpResponse, Problem> {
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    accepted: &Accepted,
+) -> Result<HttpResponse, Problem> {
     let location =
         HeaderValue::from_str(&accepted.links.this).expect("a path of letters and digits is header text");
     let wait = prefer::preferred(headers);
     let finished = match wait {
-        // It is stored: a reader that cannot wait any more (429) still gets its 202.
+        // It is stored: a reader that cannot wait any more (429, or 401 once its key is dead) still gets its 202.
         Some(wait) => {
             let awaited = Awaited {
                 task_id: accepted.id,
                 after_version: 0,
                 final_only: true,
             };
-            app.waits
-                .changed(awaited, wait.duration())
-                .await
-                .unwrap_or_default()
+            let changed = app.waits.changed(caller, awaited, wait.duration()).await;
+            changed.unwrap_or_default()
         }
         None => None,
     };
@@ -104,6 +116,20 @@ pub(crate) fn accepted(task: &Task) -> Accepted {
         created_at: task.created_at,
         links: Links::of(task.id),
     }
+}
+
+/// What became of the first request under the key of one that a tenant's limits refuse, if there is a key and it was
+/// used. While that cannot be told the request stays refused.
+pub(crate) async fn repeated(
+    app: &App,
+    caller: &Caller,
+    idempotency: Option<&Idempotency>,
+) -> Option<Submitted> {
+    let held = app.store.key_outcome(caller.tenant(), idempotency?).await;
+    held.unwrap_or_else(|error| {
+        tracing::debug!(error = %chain(&error), "a key cannot be looked up");
+        None
+    })
 }
 
 /// Makes the body that of the first request where this one repeats it: equal fingerprints mean equal types and queues,

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use posthaste_api::Problem;
+use posthaste_http::{Caller, unauthenticated};
 use posthaste_runtime::{Backoff, Stopper, chain};
 use posthaste_store::{Awaited, Store};
-use posthaste_types::limits::{WAIT_TICK_MS, WAITER_COUNT_MAX};
+use posthaste_types::limits::{WAIT_TICK_MS, WAITER_COUNT_MAX, WAITER_TENANT_COUNT_MAX};
 use posthaste_types::{ErrorCode, Task};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::slots::Slots;
 
 /// A look may take one part of this many of the time, so that ten thousand readers cannot occupy the database.
 const LOOK_SHARE: u32 = 5;
@@ -16,7 +19,7 @@ const LOOK_SHARE: u32 = 5;
 /// Handle of the one who looks.
 pub(crate) struct Waits {
     readers: mpsc::Sender<Reader>,
-    slots: Semaphore,
+    slots: Slots,
 }
 
 struct Reader {
@@ -36,16 +39,21 @@ impl Waits {
         });
         Self {
             readers,
-            slots: Semaphore::new(WAITER_COUNT_MAX),
+            slots: Slots::new(WAITER_COUNT_MAX, WAITER_TENANT_COUNT_MAX),
         }
     }
 
     /// The task once it has changed as awaited; `None` when `bound` passes first or the process stops.
     ///
     /// # Errors
-    /// 429 when too many wait already.
-    pub(crate) async fn changed(&self, awaited: Awaited, bound: Duration) -> Result<Option<Task>, Problem> {
-        let _slot = self.slots.try_acquire().map_err(|_| {
+    /// 429 when too many wait already, 401 when the caller's key is revoked or expires meanwhile.
+    pub(crate) async fn changed(
+        &self,
+        caller: &Caller,
+        awaited: Awaited,
+        bound: Duration,
+    ) -> Result<Option<Task>, Problem> {
+        let _slot = self.slots.try_take(caller.tenant()).ok_or_else(|| {
             Problem::new(
                 ErrorCode::TooManyRequests,
                 "too many requests wait for changes; ask again without waiting",
@@ -57,7 +65,10 @@ impl Waits {
             self.readers.send(Reader { awaited, answer }).await.ok()?;
             change.await.ok()
         };
-        Ok(tokio::time::timeout(bound, changed).await.ok().flatten())
+        let changed = tokio::time::timeout(bound, changed);
+        let ended = || unauthenticated("the key was revoked or has expired while this request waited");
+        let changed = caller.ended().unless_stopped(changed).await.ok_or_else(ended)?;
+        Ok(changed.ok().flatten())
     }
 }
 

@@ -11,6 +11,7 @@ mod endpoints;
 mod error;
 mod group;
 mod handshake_error;
+mod held_key;
 mod history;
 mod keys;
 mod lane;

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use posthaste_types::TaskId;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use crate::group::{Size, Write};
+use crate::held_key::Held;
 use crate::submit_row::{KeyArrays, Params, Row, RowArrays, Submission};
 use crate::submit_sql::{SELECT_KEYS, SELECT_STORED, SUBMIT, SUBMIT_WITH_KEYS};
 use crate::{Error, Submitted};
@@ -147,7 +146,11 @@ impl<'a> Batch<'a> {
             Some(idempotency) if is_lost(submission) => held
                 .get(&(submission.tenant().to_owned(), idempotency.key.clone()))
                 .map_or(Submitted::InProgress, |held| {
-                    held.outcome(submission.owner().id(), &idempotency.fingerprint)
+                    // An earlier try of the same rows.
+                    if held.is_of(submission.owner().id()) {
+                        return Submitted::Stored;
+                    }
+                    held.outcome(&idempotency.fingerprint)
                 }),
             _ => Submitted::Stored,
         };
@@ -171,43 +174,7 @@ impl<'a> Batch<'a> {
             .query(&self.statements.select_keys, &params)
             .await
             .map_err(error)?;
-        let held = |row: &tokio_postgres::Row| {
-            let held = Held {
-                fingerprint: row.try_get(2)?,
-                task_id: row.try_get(3)?,
-                created_at: row.try_get(4)?,
-                scheduled: row.try_get(5)?,
-                answer: row.try_get(6)?,
-            };
-            Ok(((row.try_get(0)?, row.try_get(1)?), held))
-        };
+        let held = |row: &tokio_postgres::Row| Ok(((row.try_get(0)?, row.try_get(1)?), Held::of_row(row)?));
         rows.iter().map(held).collect::<Result<_, _>>().map_err(error)
-    }
-}
-
-/// The holder of a key.
-struct Held {
-    fingerprint: Vec<u8>,
-    task_id: Uuid,
-    created_at: DateTime<Utc>,
-    scheduled: bool,
-    answer: Option<Vec<u8>>,
-}
-
-impl Held {
-    fn outcome(&self, owner: Uuid, fingerprint: &[u8]) -> Submitted {
-        // An earlier try of the same rows.
-        if self.task_id == owner {
-            return Submitted::Stored;
-        }
-        if self.fingerprint != fingerprint {
-            return Submitted::KeyReused;
-        }
-        Submitted::Replayed {
-            task_id: TaskId::from_uuid(self.task_id),
-            created_at: self.created_at,
-            scheduled: self.scheduled,
-            answer: self.answer.clone(),
-        }
     }
 }

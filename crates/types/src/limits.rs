@@ -46,6 +46,8 @@ pub const TIMEOUT_S_DEFAULT: f64 = 300.0;
 pub const WAIT_S_MAX: u64 = 60;
 /// Readers that wait in long polls at once in one process.
 pub const WAITER_COUNT_MAX: usize = 10_000;
+/// Those of them that may be one tenant's.
+pub const WAITER_TENANT_COUNT_MAX: usize = WAITER_COUNT_MAX / 2;
 /// Time between two looks for waiting readers, milliseconds.
 pub const WAIT_TICK_MS: u64 = 10;
 /// Tasks on a page of a list.
@@ -131,6 +133,8 @@ pub const CATCH_UP_QUEUED_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAM_COUNT_MAX: usize = 10_000;
 /// Readers of old events that have a Kafka consumer of their own at once in one process; further ones wait.
 pub const CATCH_UP_READER_COUNT_MAX: usize = 16;
+/// Those of them that may be one tenant's; its further ones wait for these.
+pub const CATCH_UP_TENANT_READER_COUNT_MAX: usize = CATCH_UP_READER_COUNT_MAX / 4;
 /// Time between two comment heartbeats of a stream, seconds.
 pub const HEARTBEAT_S: u64 = 15;
 /// An opaque cursor, characters.
@@ -187,6 +191,8 @@ pub const HEADER_READ_S_MAX: u64 = 10;
 pub const BODY_READ_S_MAX: u64 = 30;
 /// Time in which a body may come as slowly as it likes, seconds; then at [`BODY_BYTES_PER_S_MIN`].
 pub const BODY_GRACE_S: u64 = 5;
+/// Bytes of bodies that did not come in one piece and are held by one process; past it 503. A tenant may hold half of it.
+pub const BODIES_HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Rate at which a body must come, bytes a second.
 pub const BODY_BYTES_PER_S_MIN: u64 = 1024;
 /// How long a peer may take nothing of an answer that waits for it, seconds.
@@ -246,6 +252,10 @@ pub const PAGE_ACCESS_COUNT_MAX: usize = 200;
 pub const PAGE_ACCESS_COUNT_DEFAULT: usize = 50;
 /// Time between two looks whether a key or a tenant has changed, milliseconds.
 pub const ACCESS_POLL_MS: u64 = 250;
+/// One look whether a key or a tenant has changed, milliseconds.
+pub const ACCESS_LOOK_MS_MAX: u64 = 1_000;
+/// Reading what has changed of them, or everything at first, milliseconds.
+pub const ACCESS_READ_MS_MAX: u64 = 10_000;
 /// Time between two countings of tenants' open tasks, milliseconds.
 pub const OPEN_TASKS_POLL_MS: u64 = 1_000;
 /// Time between two writings of when keys were used last, seconds.
@@ -255,6 +265,12 @@ pub const KEY_USE_WRITE_S: u64 = 60;
 pub const ACCESS_STALE_S_MAX: u64 = 300;
 /// How long a dead key is remembered, so that its holder hears why it is refused, days.
 pub const DEAD_KEY_DAYS: i64 = 30;
+/// Dead keys that one process remembers for that, the ones that died last.
+pub const DEAD_KEY_COUNT_MAX: usize = 1000;
+/// How long entries of the audit log are kept, days.
+pub const AUDIT_DAYS: i64 = 400;
+/// Dead keys, or old entries of the audit log, that one statement deletes.
+pub const ACCESS_PRUNE_ROW_COUNT_MAX: usize = 1000;
 /// A tenant's name, bytes.
 pub const TENANT_BYTES_MAX: usize = 100;
 /// Life of a stream token, seconds.

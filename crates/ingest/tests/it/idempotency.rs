@@ -1,7 +1,11 @@
 //! `Idempotency-Key`: the same answer to the same request, byte for byte.
 
+use std::sync::Arc;
+
+use posthaste_http::{Actor, Caller, Quota};
 use posthaste_ingest::{Deps, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
+use posthaste_types::{Scopes, TenantLimits};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, World, run};
@@ -230,5 +234,45 @@ fn headers_that_are_no_key_are_refused() {
         assert!(is_replayed(
             &send(&world, "/v1/tasks", "a", r#"{"type":"a"}"#).await
         ));
+    });
+}
+
+#[test]
+fn who_has_reached_a_limit_still_hears_what_became_of_its_request() {
+    run(async {
+        let world = World::new().await;
+        let limits = TenantLimits {
+            open_tasks: Some(2),
+            ..TenantLimits::default()
+        };
+        let quota = Arc::new(Quota::new(limits));
+        let caller = Caller::new("default".into(), Scopes::ALL, Actor::Open, quota);
+        let send = async |path: &str, key: &str, body: &str| {
+            let request = world.request("POST", path).by(&caller);
+            request.header("idempotency-key", key).text(body).send().await
+        };
+        let (task, batch) = (r#"{"type":"a"}"#, r#"{"tasks":[{"type":"a"}]}"#);
+        for (path, body, other) in [
+            ("/v1/tasks", task, r#"{"type":"b"}"#),
+            (BATCH, batch, r#"{"tasks":[{"type":"b"}]}"#),
+        ] {
+            let first = send(path, path, body).await;
+            assert_eq!(first.status(), 202);
+            caller.quota().set_open_tasks(2);
+            let again = send(path, path, body).await;
+            assert_eq!(again.status(), 202, "{}", again.text());
+            assert!(is_replayed(&again));
+            assert_eq!(again.text(), first.text());
+            send(path, path, other)
+                .await
+                .problem(422, "idempotency_key_reused");
+            send(path, "another", body)
+                .await
+                .problem(429, "too_many_requests");
+            let without = world.request("POST", path).by(&caller).text(body).send().await;
+            without.problem(429, "too_many_requests");
+            caller.quota().set_open_tasks(0);
+        }
+        assert_eq!(task_count(&world).await, 2);
     });
 }

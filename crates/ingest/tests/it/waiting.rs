@@ -1,5 +1,7 @@
 //! Long polls and `Prefer: wait`.
 
+use posthaste_http::Caller;
+use posthaste_runtime::Stopper;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -176,5 +178,34 @@ fn a_stop_answers_everybody_who_waits_at_once_and_what_was_taken_in_is_stored() 
         assert_eq!(late.status(), 503);
         let problem: Value = serde_json::from_slice(late.body()).unwrap();
         assert_eq!(problem["code"], "unavailable");
+    });
+}
+
+#[test]
+fn who_loses_its_key_waits_no_longer_and_reads_nothing_more() {
+    run(async {
+        let world = World::new().await;
+        let task = world.submit(json!({"type": "a"})).await;
+        let ended = Stopper::new();
+        let caller = Caller::open().until(ended.clone());
+        let path = format!("{}?wait=60", task["links"]["self"].as_str().unwrap());
+        let reading = world.request("GET", &path).by(&caller).send();
+        let submitting = world
+            .request("POST", "/v1/tasks")
+            .by(&caller)
+            .header("prefer", "wait=60")
+            .json(&json!({"type": "b"}))
+            .send();
+        let revoking = async {
+            // Once the second one is stored; the first may not wait yet, and ends at once then.
+            while world.get("/v1/tasks?type=b").await.json()["tasks"][0].is_null() {
+                tokio::task::yield_now().await;
+            }
+            ended.stop();
+        };
+        let waits = async { tokio::join!(reading, submitting, revoking) };
+        let (read, submitted, ()) = timeout(FAR, waits).await.unwrap();
+        read.problem(401, "unauthenticated");
+        assert_eq!(submitted.status(), 202, "it was stored: {}", submitted.text());
     });
 }

@@ -187,6 +187,12 @@ impl Request<'_> {
         self
     }
 
+    /// From this caller, who may be held to limits or lose its key.
+    pub(crate) fn by(mut self, caller: &Caller) -> Self {
+        self.builder = self.builder.extension(caller.clone());
+        self
+    }
+
     pub(crate) fn text(mut self, body: impl AsRef<[u8]>) -> Self {
         self.builder = self.builder.header("content-type", "application/json").body(body);
         self
