@@ -1,6 +1,7 @@
 //! What a tenant may use at once and in a second.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Bounds of one tenant; an absent one is no bound of the tenant's own. Rates and streams are counted by each process,
 /// open tasks and endpoints by the whole system.
@@ -36,6 +37,32 @@ pub struct TenantLimits {
 }
 
 impl TenantLimits {
+    /// The names of all limits.
+    const NAMES: [&str; 8] = [
+        "requests_per_s",
+        "request_burst",
+        "tasks_per_s",
+        "task_burst",
+        "open_tasks",
+        "body_bytes",
+        "streams",
+        "endpoints",
+    ];
+
+    /// What a record says, which a newer version may have written: the limits that are known here, and the rest as it
+    /// is, to be kept when the limits are written again.
+    ///
+    /// # Errors
+    /// When it is no object, or a limit that is known here has a value that it cannot have.
+    pub fn from_record(record: Value) -> serde_json::Result<(Self, Map<String, Value>)> {
+        let mut fields = Map::deserialize(record)?;
+        let known: Map<_, _> = Self::NAMES
+            .into_iter()
+            .filter_map(|name| fields.remove_entry(name))
+            .collect();
+        Ok((Self::deserialize(Value::Object(known))?, fields))
+    }
+
     /// These limits, and `defaults` where they are silent.
     #[must_use]
     pub fn or(self, defaults: Self) -> Self {
@@ -48,6 +75,40 @@ impl TenantLimits {
             body_bytes: self.body_bytes.or(defaults.body_bytes),
             streams: self.streams.or(defaults.streams),
             endpoints: self.endpoints.or(defaults.endpoints),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_newer_version_is_read_and_nothing_of_it_is_lost() {
+        let all = TenantLimits {
+            requests_per_s: Some(1.0),
+            request_burst: Some(2),
+            tasks_per_s: Some(3.0),
+            task_burst: Some(4),
+            open_tasks: Some(5),
+            body_bytes: Some(6),
+            streams: Some(7),
+            endpoints: Some(8),
+        };
+        let mut record = serde_json::to_value(all).unwrap();
+        assert_eq!(
+            TenantLimits::from_record(record.clone()).unwrap(),
+            (all, Map::new())
+        );
+        record["colours"] = json!(9);
+        let (known, rest) = TenantLimits::from_record(record.clone()).unwrap();
+        assert_eq!((known, Value::Object(rest)), (all, json!({ "colours": 9 })));
+        // Where people write, a name that is not known is a mistake.
+        assert!(serde_json::from_value::<TenantLimits>(record).is_err());
+        for broken in [json!([]), json!({ "streams": "many" })] {
+            assert!(TenantLimits::from_record(broken).is_err());
         }
     }
 }
