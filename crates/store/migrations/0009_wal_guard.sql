@@ -24,7 +24,8 @@ $$;
 create function posthaste.wal_share(slot pg_replication_slots, bytes_max bigint) returns double precision
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select greatest(
-        kept / nullif(kept + greatest(slot.safe_wal_size, 0), 0),
+        -- `greatest` passes over nulls, and a null here is "any amount".
+        case when slot.safe_wal_size is not null then kept / nullif(kept + greatest(slot.safe_wal_size, 0), 0) end,
         kept / nullif(bytes_max::double precision, 0)
     )
     from (select case when pg_is_in_recovery() then null

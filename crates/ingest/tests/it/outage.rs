@@ -76,7 +76,11 @@ fn no_task_is_taken_while_too_much_log_waits_to_be_published() {
         world.submit(json!({"type": "a"})).await;
         let slot = "select pg_create_logical_replication_slot('intake', 'pgoutput')";
         world.client.execute(slot, &[]).await.unwrap();
-        // A slot that nobody reads, and that may keep a byte.
+        // A slot that nobody reads may keep any amount where neither the server nor anybody else says how much.
+        let unbounded = "select posthaste.guard_wal('intake', true, null, 0.95)";
+        world.client.execute(unbounded, &[]).await.unwrap();
+        assert!(!world.store.is_intake_closed().await.unwrap());
+        // And now it may keep a byte.
         let guard = "select posthaste.guard_wal('intake', true, 1, 0.95)";
         world.client.execute(guard, &[]).await.unwrap();
         let submit = || async {
