@@ -1,13 +1,17 @@
-//! The loop that makes partitions ahead of time and drops what has been kept long enough.
+//! The loop that makes partitions ahead of time and drops, or deletes, what has been kept long enough.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use posthaste_runtime::{Backoff, Clock, Stopper, chain};
 use posthaste_store::{Error, Store};
+use posthaste_types::limits::{AUDIT_DAYS, DEAD_KEY_DAYS};
 
 use crate::Options;
+
+/// Dead keys are kept for so many days: well past the time for which processes remember them.
+const DEAD_KEY_KEPT_DAYS: i64 = 3 * DEAD_KEY_DAYS;
 
 pub(crate) struct Maintenance {
     pub(crate) store: Store,
@@ -60,12 +64,29 @@ impl Maintenance {
                 .drop_expired(now, TimeDelta::days(retention_days.into()))
                 .await?,
         );
+        self.prune_access(now).await?;
         if made > 0 || !dropped.is_empty() {
             let dropped = dropped.join(" ");
             tracing::info!(
                 partitions.made = made,
                 partitions.dropped = dropped,
                 "tables kept in order"
+            );
+        }
+        Ok(())
+    }
+
+    async fn prune_access(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        let keys = self
+            .store
+            .prune_keys(now - TimeDelta::days(DEAD_KEY_KEPT_DAYS))
+            .await?;
+        let entries = self.store.prune_audit(now - TimeDelta::days(AUDIT_DAYS)).await?;
+        if keys > 0 || entries > 0 {
+            tracing::info!(
+                keys.deleted = keys,
+                audit.deleted = entries,
+                "what is long past of access was forgotten"
             );
         }
         Ok(())

@@ -394,6 +394,45 @@ fn idempotency_keys_go_with_their_day_once_it_ended_long_enough_ago() {
     });
 }
 
+#[test]
+fn keys_that_died_long_ago_and_old_entries_of_the_audit_log_go() {
+    with_world("access", async |world| {
+        let fill = "insert into posthaste.tenants values ('default', '{}', 1, now(), now());
+            insert into posthaste.api_keys
+                (id, tenant, name, prefix, hash, scopes, created_at, expires_at, revoked_at, revision)
+            select gen_random_uuid(), 'default', name, name, '', '{read}', now() - interval '2 years', expired, revoked, 1
+            from (values
+                ('alive', null, null),
+                ('expires', now() + interval '1 day', null),
+                ('expired lately', now() - interval '89 days', null),
+                ('revoked lately', null, now() - interval '89 days'),
+                ('expired', now() - interval '91 days', null),
+                ('revoked', now() + interval '1 day', now() - interval '91 days')
+            ) key (name, expired, revoked);
+            insert into posthaste.audit
+            select posthaste.new_id(at), at, 'default', 'cli', 'key.create', age::text, '{}'
+            from generate_series(1, 2500) step, (values (399), (401)) old (age),
+                lateral (select now() - age * interval '1 day' - step * interval '1 second') time (at)";
+        world.database.batch_execute(fill).await.unwrap();
+        let (stopper, scheduler) = world.scheduler(Options::default(), SystemClock::shared());
+        let all_gone = async {
+            let old = "select count(*) from posthaste.audit where object = '401'";
+            while world.database.query_one(old, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_gone).await.unwrap();
+        stopper.stop();
+        scheduler.await.unwrap();
+        let kept = "select count(*) from posthaste.audit";
+        let kept: i64 = world.database.query_one(kept, &[]).await.unwrap().get(0);
+        assert_eq!(kept, 2500);
+        let names = "select array_agg(name order by name) from posthaste.api_keys";
+        let names: Vec<String> = world.database.query_one(names, &[]).await.unwrap().get(0);
+        assert_eq!(names, ["alive", "expired lately", "expires", "revoked lately"]);
+    });
+}
+
 /// A task id as it was minted then.
 fn id_at(at: DateTime<Utc>) -> TaskId {
     let ms = u128::try_from(at.timestamp_millis()).unwrap();

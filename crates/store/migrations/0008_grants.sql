@@ -159,6 +159,9 @@ language sql immutable as $$
         ('scheduler', 'select, insert, delete', 'posthaste.open_task_changes'),
         ('scheduler', 'select', 'posthaste.outbox_closed'),
         ('scheduler', 'select, delete', 'posthaste.idempotency_keys_default'),
+        -- To delete what is old it must see what is; not the hashes, and not what was done.
+        ('scheduler', 'select (id, revoked_at, expires_at), delete', 'posthaste.api_keys'),
+        ('scheduler', 'select (id), delete', 'posthaste.audit'),
         ('scheduler', 'execute', 'posthaste.idempotency_bucket(timestamptz)'),
         ('scheduler', 'execute', 'posthaste.fold_open_tasks()'),
         ('scheduler', 'execute', 'posthaste.add_partition(text, text, text, text, text, text)'),

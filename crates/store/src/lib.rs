@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access_prune;
 mod attempts;
 mod audit;
 mod cancel;

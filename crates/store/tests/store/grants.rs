@@ -66,7 +66,9 @@ fn each_part_may_do_its_part_and_no_more() {
             ("g_ingest", "select payload from posthaste.outbox"),
             ("g_delivery", "update posthaste.tasks set state = 'DONE'"),
             ("g_delivery", "delete from posthaste.audit"),
-            ("g_scheduler", "select from posthaste.api_keys"),
+            ("g_scheduler", "select hash from posthaste.api_keys"),
+            ("g_scheduler", "select details from posthaste.audit"),
+            ("g_scheduler", "update posthaste.api_keys set revoked_at = null"),
             ("g_scheduler", "drop table posthaste.tasks"),
             ("g_worker", "select posthaste.drop_tasks('tasks_20200101')"),
             ("g_worker", "select posthaste.grant_roles('g')"),
@@ -82,6 +84,13 @@ fn each_part_may_do_its_part_and_no_more() {
             .await;
         }
         allowed(database, "g_connector", "select from posthaste.outbox").await;
+        for sql in [
+            "delete from posthaste.api_keys where id = any (array(
+                select id from posthaste.api_keys where least(revoked_at, expires_at) < now()))",
+            "delete from posthaste.audit where id = any (array(select id from posthaste.audit))",
+        ] {
+            allowed(database, "g_scheduler", sql).await;
+        }
         database
             .batch_execute(
                 &PARTS
