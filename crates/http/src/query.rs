@@ -13,6 +13,8 @@ use warp::Filter;
 #[derive(Debug, Default)]
 pub struct Query {
     pairs: Vec<(String, String)>,
+    /// The first parameter with U+0000, which no text of ours has and no database takes.
+    with_nul: Option<String>,
 }
 
 /// Extracts the query; an absent one is empty.
@@ -31,11 +33,15 @@ fn invalid(name: &str, detail: impl Display) -> Problem {
 impl Query {
     /// Decodes `application/x-www-form-urlencoded`.
     pub fn parse(text: &str) -> Self {
-        Self {
-            pairs: url::form_urlencoded::parse(text.as_bytes())
-                .into_owned()
-                .collect(),
-        }
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes())
+            .into_owned()
+            .collect();
+        let has_nul = |(name, value): &&(String, String)| name.contains('\0') || value.contains('\0');
+        let with_nul = pairs
+            .iter()
+            .find(has_nul)
+            .map(|(name, _)| name.replace('\0', "\u{fffd}"));
+        Self { pairs, with_nul }
     }
 
     /// The value of a parameter that may be there once. An empty value counts as absent.
@@ -115,11 +121,14 @@ impl Query {
             .collect()
     }
 
-    /// To be called when all known parameters were taken.
+    /// To be called when all known parameters were taken, and before any is used.
     ///
     /// # Errors
-    /// 400 that names the parameters left.
+    /// 400 that names the parameters left, or one with U+0000.
     pub fn end(self) -> Result<(), Problem> {
+        if let Some(name) = self.with_nul {
+            return Err(invalid(&name, "may not contain U+0000"));
+        }
         if self.pairs.is_empty() {
             return Ok(());
         }
@@ -186,5 +195,15 @@ mod tests {
         );
         assert!(query.one("wait").unwrap_err().detail.contains("`wait`"));
         assert!(query.end().unwrap_err().detail.contains("`colour`"));
+    }
+
+    #[test]
+    fn the_null_character_is_refused_wherever_it_stands() {
+        for text in ["type=a%00b", "limit=1&%00=2"] {
+            let mut query = Query::parse(text);
+            query.list("type");
+            query.prefixed("\0");
+            assert!(query.end().unwrap_err().detail.contains("U+0000"), "{text}");
+        }
     }
 }
