@@ -155,7 +155,7 @@ impl Caller {
 fn found() -> impl Filter<Extract = (Caller,), Error = Rejection> + Copy + Send + Sync + 'static {
     warp::ext::optional::<Caller>().and_then(async |caller: Option<Caller>| {
         // The front door puts one into every request that it lets through.
-        caller.ok_or_else(|| refuse(unauthenticated("send `authorization: Bearer phk_…`")))
+        caller.ok_or_else(|| refuse(no_credentials()))
     })
 }
 
@@ -183,6 +183,11 @@ pub fn stream_caller() -> impl Filter<Extract = (Caller,), Error = Rejection> + 
             Err(problem) => Err(refuse(problem)),
         }
     })
+}
+
+/// 401 for who says nothing of who they are.
+pub fn no_credentials() -> Problem {
+    unauthenticated("send `Authorization: Bearer phk_…`")
 }
 
 /// 401 `unauthenticated`.

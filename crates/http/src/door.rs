@@ -22,7 +22,7 @@ use crate::front::Front;
 use crate::paced::Busy;
 use crate::request_id::{PeerAddress, REQUEST_ID, RequestIds};
 use crate::response::{HttpResponse, Routes, problem};
-use crate::strange;
+use crate::{local, strange};
 
 /// What all requests of a listener pass.
 pub(crate) struct Door {
@@ -128,6 +128,9 @@ impl Door {
     /// Lets a request through to the routes, with its caller when it needs one, or answers it.
     fn admit<B>(&self, request: &mut Request<B>, wear: &mut Dress) -> Result<(), HttpResponse> {
         strange::check(request)?;
+        if self.front.is_local {
+            local::check(request, &self.front.cors).map_err(|refused| problem(&refused))?;
+        }
         if let Some(preflight) = self.front.cors.preflight(request) {
             return Err(preflight.unwrap_or_else(|refused| problem(&refused)));
         }

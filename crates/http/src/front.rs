@@ -28,7 +28,7 @@ pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Problem>;
 }
 
-/// Lets everybody in as the default tenant: for loopback alone.
+/// Lets everybody in as one caller.
 struct OpenDoor(Caller);
 
 impl Authenticator for OpenDoor {
@@ -43,6 +43,8 @@ pub struct Front {
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) cors: Cors,
     pub(crate) access_log: bool,
+    /// Whether only what this machine's own programs and pages send is taken.
+    pub(crate) is_local: bool,
 }
 
 impl Front {
@@ -52,12 +54,22 @@ impl Front {
             authenticator,
             cors: Cors::default(),
             access_log: false,
+            is_local: false,
         }
     }
 
-    /// A door that asks nobody for a key.
+    /// A door that asks nobody for a key, before routes that have nothing to guard.
     pub fn open() -> Self {
         Self::new(Arc::new(OpenDoor(Caller::open())))
+    }
+
+    /// A door that asks nobody for a key and lets all in as `caller`: on loopback, and for this machine alone. A web
+    /// page from elsewhere, which can reach it through the browser, is refused with 403 by `Host` and `Origin`.
+    pub fn open_on_loopback(caller: Caller) -> Self {
+        Self {
+            is_local: true,
+            ..Self::new(Arc::new(OpenDoor(caller)))
+        }
     }
 
     /// Lets scripts of these origins' pages call.

@@ -17,6 +17,7 @@ mod dress;
 mod flow;
 mod front;
 mod listener;
+mod local;
 mod operating;
 mod options;
 mod paced;
@@ -34,7 +35,7 @@ mod strange;
 mod tls;
 
 pub use body::{body, json_body, parse_json};
-pub use caller::{Actor, Caller, StreamGrant, caller, stream_caller, unauthenticated};
+pub use caller::{Actor, Caller, StreamGrant, caller, no_credentials, stream_caller, unauthenticated};
 pub use cors::{Cors, InvalidOrigin};
 pub use front::{Authenticator, Credentials, Front};
 pub use listener::{BindError, Listener, bind};

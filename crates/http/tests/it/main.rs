@@ -11,6 +11,8 @@ mod door;
 mod floods;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod local;
 mod operating;
 mod pages;
 #[cfg(test)]
