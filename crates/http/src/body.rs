@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use warp::{Filter, Rejection};
 
 use crate::caller::Caller;
+use crate::held::Held;
 use crate::pointer;
 use crate::reject::refuse;
 
@@ -51,7 +53,7 @@ struct Head {
 }
 
 /// A JSON body as bytes: 415 when it is not declared as JSON, 413 past `bytes_max` or what the caller's tenant may send,
-/// 408 when it does not come in time.
+/// 408 when it does not come in time, 429 or 503 when the bodies of its tenant or of all are too many bytes at once.
 pub fn body(
     bytes_max: usize,
 ) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Copy + Send + Sync + 'static {
@@ -59,11 +61,14 @@ pub fn body(
         .and(warp::ext::optional::<Caller>())
         .and(warp::body::stream())
         .and_then(move |head: Head, caller: Option<Caller>, stream| async move {
-            let of_tenant = caller.and_then(|caller| caller.quota().limits().body_bytes);
+            let quota = caller.map(|caller| Arc::clone(caller.quota()));
+            let of_tenant = quota.as_ref().and_then(|quota| quota.limits().body_bytes);
             let bytes_max = of_tenant
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .map_or(bytes_max, |of_tenant| bytes_max.min(of_tenant));
-            read(head, stream, bytes_max).await.map_err(refuse)
+            read(head, stream, bytes_max, Held::new(quota))
+                .await
+                .map_err(refuse)
         })
 }
 
@@ -89,6 +94,7 @@ async fn read<B: Buf>(
     head: Head,
     stream: impl Stream<Item = Result<B, warp::Error>> + Send,
     bytes_max: usize,
+    held: Held,
 ) -> Result<Bytes, Problem> {
     let mut stream = pin!(stream);
     let reading = async {
@@ -98,9 +104,10 @@ async fn read<B: Buf>(
         if head.length.is_some_and(|length| length > bytes_max as u64) {
             return Err(refuse_unread(head, stream.as_mut(), too_large(bytes_max)).await);
         }
-        match collect(head, stream.as_mut(), bytes_max).await? {
-            Some(bytes) => Ok(bytes),
-            None => Err(refuse_unread(head, stream.as_mut(), too_large(bytes_max)).await),
+        match collect(head, stream.as_mut(), bytes_max, held).await {
+            Err(Broken::More(refusal)) => Err(refuse_unread(head, stream.as_mut(), refusal).await),
+            Err(Broken::Off(refusal)) => Err(refusal),
+            Ok(bytes) => Ok(bytes),
         }
     };
     tokio::time::timeout(Duration::from_secs(BODY_READ_S_MAX), reading)
@@ -108,26 +115,39 @@ async fn read<B: Buf>(
         .unwrap_or_else(|_| Err(too_late()))
 }
 
-/// The whole body; `None` when it is larger than `bytes_max`. A body in one piece is not copied.
+/// Why a body is not read to its end.
+enum Broken {
+    /// More of it comes, and is not wanted.
+    More(Problem),
+    /// No more of it comes, or not in time.
+    Off(Problem),
+}
+
+/// The whole body. One in one piece is neither copied nor counted.
 async fn collect<B: Buf>(
     head: Head,
     mut stream: impl Stream<Item = Result<B, warp::Error>> + Unpin,
     bytes_max: usize,
-) -> Result<Option<Bytes>, Problem> {
+    mut held: Held,
+) -> Result<Bytes, Broken> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     let began = Instant::now();
     loop {
-        let due = began + grace(first.len().max(all.len()));
-        let Some(piece) = timeout_at(due, stream.next()).await.map_err(|_| too_slow())? else {
+        let count = first.len().max(all.len());
+        let next = timeout_at(began + grace(count), stream.next()).await;
+        let Some(piece) = next.map_err(|_| Broken::Off(too_slow()))? else {
             break;
         };
-        let mut piece = piece.map_err(|_| Problem::new(ErrorCode::InvalidRequest, "the body broke off"))?;
+        let mut piece = piece.map_err(|_| Broken::Off(broke_off()))?;
         let length = piece.remaining();
-        if first.len().max(all.len()) + length > bytes_max {
-            return Ok(None);
+        if count + length > bytes_max {
+            return Err(Broken::More(too_large(bytes_max)));
         }
-        if first.is_empty() && all.is_empty() {
+        if count > 0 || head.length != Some(length as u64) {
+            held.grow(length).map_err(Broken::More)?;
+        }
+        if count == 0 {
             first = piece.copy_to_bytes(length);
             continue;
         }
@@ -142,7 +162,11 @@ async fn collect<B: Buf>(
         }
         all.extend_from_slice(&piece.copy_to_bytes(length));
     }
-    Ok(Some(if all.is_empty() { first } else { all.freeze() }))
+    Ok(if all.is_empty() {
+        first
+    } else {
+        held.hold(all.freeze())
+    })
 }
 
 /// When a body must have gone on of which `count` bytes have come.
@@ -192,6 +216,10 @@ fn too_late() -> Problem {
         ErrorCode::RequestTimeout,
         format!("the body must come within {BODY_READ_S_MAX} s"),
     )
+}
+
+fn broke_off() -> Problem {
+    Problem::new(ErrorCode::InvalidRequest, "the body broke off")
 }
 
 fn too_slow() -> Problem {

@@ -16,6 +16,7 @@ mod door;
 mod dress;
 mod flow;
 mod front;
+mod held;
 mod listener;
 mod local;
 mod operating;

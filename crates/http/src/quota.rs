@@ -11,6 +11,7 @@ use posthaste_types::{ErrorCode, TenantLimits};
 use tokio::time::Instant;
 use warp::http::HeaderValue;
 
+use crate::held::{Budget, SHARE_BYTES_MAX};
 use crate::rate::{Bucket, Rate, Refusal, seconds, too_many};
 
 /// The limits of one tenant and what is used of them. Limits may change while requests run.
@@ -23,6 +24,8 @@ pub struct Quota {
     tasks: Bucket,
     open_tasks: AtomicU64,
     streams: AtomicU32,
+    /// Bytes of bodies that come in pieces.
+    bodies: Budget,
 }
 
 /// The limits, made ready for use.
@@ -94,6 +97,7 @@ impl Quota {
             tasks: Bucket::default(),
             open_tasks: AtomicU64::new(0),
             streams: AtomicU32::new(0),
+            bodies: Budget::new(SHARE_BYTES_MAX),
         }
     }
 
@@ -196,6 +200,11 @@ impl Quota {
                 let detail = format!("this tenant may have {streams_max} streams open; close one first");
                 too_many(detail, Duration::from_secs(1))
             })
+    }
+
+    /// The tenant's share of the bytes of bodies.
+    pub(crate) const fn bodies(&self) -> &Budget {
+        &self.bodies
     }
 
     /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), when a rate is bounded.

@@ -10,6 +10,8 @@ mod door;
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod local;
