@@ -1,6 +1,6 @@
 //! Reads old events for one stream, by a consumer of its own, until the hub's window can take over.
 //!
-//! Few may do so at once; the others wait in line. Who holds a place and does not read loses it.
+//! Few may do so at once (`places.rs`). Who holds a place and does not read loses it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,18 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use posthaste_broker::{Error, Record, Tail, TailItem};
-use posthaste_types::limits::{CATCH_UP_QUEUED_BYTES_MAX, CATCH_UP_READER_COUNT_MAX, CATCH_UP_STALL_S_MAX};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use posthaste_types::limits::{CATCH_UP_QUEUED_BYTES_MAX, CATCH_UP_STALL_S_MAX};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cursor::Cursor;
+use crate::stream::places::Place;
 use crate::stream::topic::Topic;
-
-/// The places for readers of old events.
-#[derive(Clone)]
-pub(crate) struct Places(Arc<Semaphore>);
-
-/// One of the places.
-pub(crate) struct Place(OwnedSemaphorePermit);
 
 /// A reader at work. Dropping it stops its consumer and frees its place.
 pub(crate) struct CatchUp {
@@ -42,23 +36,6 @@ pub(crate) enum Found {
     Gone(i32, i64),
     /// The consumer has ended: the place was taken away, or Kafka is away for good.
     Ended,
-}
-
-impl Places {
-    /// As many as the limits allow.
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(CATCH_UP_READER_COUNT_MAX)))
-    }
-
-    /// Waits in line for a place.
-    pub(crate) async fn take(self) -> Place {
-        Place(
-            self.0
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed"),
-        )
-    }
 }
 
 impl CatchUp {
@@ -131,5 +108,5 @@ async fn hold(tail: Tail, place: Place, turns: Arc<Turns>, mut stream_gone: ones
         seen = turn;
     }
     drop(tail);
-    drop(place.0);
+    drop(place);
 }

@@ -11,8 +11,8 @@ use posthaste_store::Store;
 use posthaste_types::ErrorCode;
 use posthaste_types::limits::STREAM_COUNT_MAX;
 
-use crate::stream::catch_up::Places;
 use crate::stream::hub::Hub;
+use crate::stream::places::Places;
 use crate::stream::topic::Topic;
 
 /// Shared by all streams.

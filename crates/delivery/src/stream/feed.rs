@@ -13,13 +13,14 @@ use serde::Serialize;
 
 use crate::cursor::Cursor;
 use crate::decoder::Decoded;
-use crate::stream::catch_up::{CatchUp, Found, Place};
+use crate::stream::catch_up::{CatchUp, Found};
 use crate::stream::chunk::Chunk;
 use crate::stream::context::Context;
 use crate::stream::entry::envelope;
 use crate::stream::filter::Filter;
 use crate::stream::frame::{Frame, push_id};
 use crate::stream::hub::{BehindWindow, Delivery, Subscription};
+use crate::stream::places::Place;
 
 /// Where a stream begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,7 +145,7 @@ impl Feed {
             return self.pause(&error).await;
         }
         if !self.go_live() {
-            self.source = Source::InLine(Box::pin(self.context.places.clone().take()));
+            self.source = Source::InLine(Box::pin(self.context.places.take(&self.filter.tenant)));
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod filter;
 mod frame;
 pub(crate) mod hub;
 pub(crate) mod log;
+mod places;
 pub(crate) mod reader;
 mod response;
 #[cfg(test)]
