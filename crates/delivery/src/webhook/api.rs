@@ -12,8 +12,9 @@ use posthaste_store::{
     ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Act, AttemptFilter, Endpoint, Error, ErrorKind, Store, WebhookAttempt,
 };
 use posthaste_types::limits::{ENDPOINT_COUNT_MAX, PAGE_ATTEMPT_COUNT};
-use posthaste_types::{AttemptId, EndpointId, ErrorCode};
+use posthaste_types::{AttemptId, EndpointId, ErrorCode, Scope};
 use serde_json::{Value, json};
+use url::Url;
 use warp::http::header::{CACHE_CONTROL, LOCATION};
 use warp::http::{HeaderValue, StatusCode};
 
@@ -27,6 +28,8 @@ use crate::webhook::signature;
 /// Times that a change is made again from what another has just stored.
 const UPDATE_TRY_COUNT: usize = 5;
 const COUNT_MAX: u32 = ENDPOINT_COUNT_MAX as u32;
+/// Stands for a value that the caller may not see.
+const HIDDEN: &str = "***";
 
 /// What the routes need.
 pub(crate) struct Api {
@@ -79,14 +82,18 @@ impl Api {
         Ok(json(
             StatusCode::OK,
             &EndpointPage {
-                endpoints: endpoints.into_iter().map(view).collect(),
+                endpoints: endpoints
+                    .into_iter()
+                    .map(|endpoint| view_for(caller, endpoint))
+                    .collect(),
             },
         ))
     }
 
     /// `GET /v1/endpoints/{id}`.
     pub(crate) async fn one(&self, caller: &Caller, id: &str) -> Answer {
-        Ok(json(StatusCode::OK, &view(self.find(caller, id).await?)))
+        let endpoint = self.find(caller, id).await?;
+        Ok(json(StatusCode::OK, &view_for(caller, endpoint)))
     }
 
     /// `GET /v1/endpoints/{id}/secret`.
@@ -251,10 +258,11 @@ fn count_max(caller: &Caller) -> u32 {
     own.map_or(COUNT_MAX, |own| own.min(COUNT_MAX))
 }
 
-/// What the audit log tells of an endpoint's settings: headers may hold passwords, so their names alone.
+/// What the audit log tells of an endpoint's settings. Headers may hold passwords, so their names alone; so may a URL's
+/// user and query, so it goes without them.
 fn audited(endpoint: &Endpoint) -> Value {
     json!({
-        "url": endpoint.url,
+        "url": url_audited(&endpoint.url),
         "events": endpoint.events,
         "channels": endpoint.channels,
         "types": endpoint.types,
@@ -265,6 +273,12 @@ fn audited(endpoint: &Endpoint) -> Value {
         "ordered": endpoint.ordered,
         "signing": endpoint.signing,
     })
+}
+
+/// Origin and path; none of a text that is no URL, since what that holds cannot be told.
+fn url_audited(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(url.origin().ascii_serialization() + url.path())
 }
 
 fn not_found() -> Problem {
@@ -300,6 +314,17 @@ fn no_store(response: &mut HttpResponse) {
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// The endpoint as `caller` may see it: the values of headers, which may be passwords, are for admins.
+fn view_for(caller: &Caller, endpoint: Endpoint) -> posthaste_api::Endpoint {
+    let mut view = view(endpoint);
+    if !caller.scopes().allows(Scope::Admin) {
+        view.headers
+            .values_mut()
+            .for_each(|value| *value = HIDDEN.to_owned());
+    }
+    view
 }
 
 fn view(endpoint: Endpoint) -> posthaste_api::Endpoint {

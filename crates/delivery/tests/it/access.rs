@@ -4,7 +4,7 @@ use posthaste_schema::TaskEvent;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use crate::door::LIMITED;
+use crate::door::{LIMITED, READER};
 use crate::receiver::Receiver;
 use crate::sse::{Stream, get};
 use crate::with_world;
@@ -251,7 +251,8 @@ fn acts_on_endpoints_are_noted_without_what_is_secret() {
         let process = place.deliver(open_options()).await;
         let receiver = Receiver::start([]);
         let tenant = fresh("tenant");
-        let id = endpoint(&process, &tenant, &receiver.url).await;
+        let url = format!("{}?sig=hunter2", receiver.url);
+        let id = endpoint(&process, &tenant, &url).await;
         let path = |rest: &str| format!("/v1/endpoints/{id}{rest}");
         let patch = Some(json!({ "description": "ours" }));
         for (method, rest, body) in [
@@ -292,7 +293,36 @@ fn acts_on_endpoints_are_noted_without_what_is_secret() {
         let (update, create) = (&entries[5].details, &entries[6].details);
         assert_eq!(update["description"], "ours");
         assert_eq!(create["headers"], json!(["x-token"]));
-        assert!(!create.to_string().contains("hunter2"));
+        assert_eq!(create["url"], receiver.url);
+        for details in [update, create] {
+            assert!(!details.to_string().contains("hunter2"), "{details}");
+        }
+        process.stop().await;
+    });
+}
+
+#[test]
+fn values_of_custom_headers_are_for_admins() {
+    with_world(async |world| {
+        let place = world.place().await;
+        let process = place.deliver(open_options()).await;
+        let tenant = fresh("tenant");
+        let id = endpoint(&process, &tenant, "https://example.com/hook").await;
+        let headers = async |key: &str, path: &str| {
+            let answer: Value = send(&process, key, Method::GET, path, None)
+                .await
+                .json()
+                .await
+                .unwrap();
+            let endpoint = answer.get("endpoints").map_or(&answer, |all| &all[0]);
+            assert_eq!(endpoint["id"], id);
+            endpoint["headers"].clone()
+        };
+        for path in ["/v1/endpoints".to_owned(), format!("/v1/endpoints/{id}")] {
+            assert_eq!(headers(&tenant, &path).await, json!({ "x-token": "hunter2" }));
+            let reader = format!("{READER}{tenant}");
+            assert_eq!(headers(&reader, &path).await, json!({ "x-token": "***" }));
+        }
         process.stop().await;
     });
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use posthaste_api::Problem;
 use posthaste_http::{Actor, Authenticator, Caller, Credentials, Quota, StreamGrant};
 use posthaste_runtime::Stopper;
-use posthaste_types::{Scopes, TenantLimits};
+use posthaste_types::{Scope, Scopes, TenantLimits};
 
 /// The tenant that may have one stream and one endpoint.
 pub(crate) const LIMITED: &str = "limited";
+
+/// Before a tenant's name: a key of it that may read alone.
+pub(crate) const READER: &str = "reader-of-";
 
 /// Lets everybody in: without credentials as the default tenant.
 pub(crate) struct Door {
@@ -41,7 +44,13 @@ impl Authenticator for Door {
                     LIMITED => Arc::clone(&self.limited),
                     _ => Arc::default(),
                 };
-                Caller::new(tenant.into(), Scopes::ALL, Actor::Open, quota)
+                match tenant.strip_prefix(READER) {
+                    Some(tenant) => {
+                        let scopes = [Scope::Read].into_iter().collect();
+                        Caller::new(tenant.into(), scopes, Actor::Open, quota)
+                    }
+                    None => Caller::new(tenant.into(), Scopes::ALL, Actor::Open, quota),
+                }
             }
             Credentials::Token(token) => {
                 let grant = match token.parse() {
