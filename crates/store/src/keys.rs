@@ -40,17 +40,18 @@ const KEY: &str = concat!(
     " from posthaste.api_keys k where k.tenant = $1 and k.id = $2"
 );
 
-/// Of [`Store::access_changes`]. `least` passes over what is null.
+/// Of [`Store::access_changes`]. A change is told however old the death that it stamps: who knows the key must hear of
+/// it. Who knows nothing yet need not hear of the dead. `least` passes over what is null.
 pub(crate) const CHANGED_KEYS: &str = concat!(
     "-- changed_keys\nselect ",
     key_columns!(),
     " from posthaste.api_keys k where k.revision > $1
-        and coalesce(least(k.revoked_at, k.expires_at), 'infinity') > $2
+        and ($1 >= 0 or coalesce(least(k.revoked_at, k.expires_at), 'infinity') > $2)
     order by k.id"
 );
 
 const REVOKE_KEY: &str = "-- revoke_key
-    update posthaste.api_keys k set revoked_at = $3, revision = $4
+    update posthaste.api_keys k set revoked_at = clock_timestamp(), revision = $3
     where k.tenant = $1 and k.id = $2 and k.revoked_at is null";
 
 const EXPIRE_KEY: &str = "-- expire_key
@@ -159,7 +160,8 @@ impl Store {
         Ok(KeyChange::Done)
     }
 
-    /// Revokes a key from `act.at` on. One that is revoked already stays as it is, and no entry of the audit log is made.
+    /// Revokes a key, at the database's time. One that is revoked already stays as it is, and no entry of the audit log
+    /// is made.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -168,7 +170,7 @@ impl Store {
         let transaction = client.transaction().await.map_err(Error::database("begin"))?;
         let revision = next_revision(&transaction).await?;
         let (tenant, uuid) = (act.tenant, id.uuid());
-        let revoked = query::execute(&transaction, REVOKE_KEY, &[&tenant, &uuid, &act.at, &revision]).await?;
+        let revoked = query::execute(&transaction, REVOKE_KEY, &[&tenant, &uuid, &revision]).await?;
         if revoked == 0 {
             let found = query::row(&transaction, KEY, &[&tenant, &uuid]).await?;
             return Ok(found.map_or(KeyChange::NoSuchKey, |_| KeyChange::Done));
@@ -275,7 +277,12 @@ async fn insert(transaction: &Transaction<'_>, key: &ApiKeyRow, revision: i64) -
     .map(drop)
 }
 
-/// The key in a row selected with `key_columns!`.
+/// The id in a row selected with `key_columns!`.
+pub(crate) fn key_id_of_row(row: &Row) -> Result<KeyId, Error> {
+    Columns::of(row).take().map(KeyId::from_uuid)
+}
+
+/// The key in a row selected with `key_columns!`. Scopes that a newer version gave it allow nothing here.
 pub(crate) fn key_of_row(row: &Row) -> Result<ApiKeyRow, Error> {
     let mut columns = Columns::of(row);
     Ok(ApiKeyRow {
@@ -291,12 +298,8 @@ pub(crate) fn key_of_row(row: &Row) -> Result<ApiKeyRow, Error> {
         scopes: columns
             .take::<Vec<&str>>()?
             .into_iter()
-            .map(|scope| {
-                scope
-                    .parse::<Scope>()
-                    .map_err(|error| Error::Corrupt(format!("scope: {error}")))
-            })
-            .collect::<Result<_, _>>()?,
+            .filter_map(|scope| scope.parse::<Scope>().ok())
+            .collect(),
         created_at: columns.take()?,
         expires_at: columns.take()?,
         revoked_at: columns.take()?,

@@ -65,27 +65,29 @@ impl Store {
         config.keepalives_retries(KEEPALIVE_COUNT);
         config.tcp_user_timeout(KEEPALIVE_AFTER * KEEPALIVE_COUNT);
         config.options("-c synchronous_commit=on -c statement_timeout=30s -c lock_timeout=10s");
-        let manager = Manager::from_config(
-            server.config.clone(),
-            server.tls.clone(),
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let wait = Some(Duration::from_millis(STORE_WAIT_MS_MAX));
-        let pool = Pool::builder(manager)
-            .max_size(options.pool_size)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(wait)
-            .create_timeout(wait)
-            .recycle_timeout(wait)
-            .build()
-            .map_err(|error| Error::Setup(format!("the pool cannot be made: {error}")))?;
+        let pool = pool(&server, options.pool_size);
         Ok(Self {
             schemas: Schemas::new(pool.clone()),
             pool,
             server: Arc::new(server),
         })
+    }
+
+    /// The same database over `pool_size` connections of its own: for what must not wait behind other reads and writes.
+    #[must_use]
+    pub fn apart(&self, pool_size: usize) -> Self {
+        let pool = pool(&self.server, pool_size);
+        Self {
+            schemas: Schemas::new(pool.clone()),
+            pool,
+            server: Arc::clone(&self.server),
+        }
+    }
+
+    /// Closes the connections that nobody uses now. To be called when a call was given up: what it asked may still be
+    /// running there, and the next one would wait for it.
+    pub fn close_idle(&self) {
+        self.pool.retain(|_, _| false);
     }
 
     /// A connection of the pool; use `prepare_cached` on it.
@@ -102,4 +104,23 @@ impl Store {
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
+}
+
+fn pool(server: &Server, size: usize) -> Pool {
+    let manager = Manager::from_config(
+        server.config.clone(),
+        server.tls.clone(),
+        ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
+    let wait = Some(Duration::from_millis(STORE_WAIT_MS_MAX));
+    Pool::builder(manager)
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(wait)
+        .create_timeout(wait)
+        .recycle_timeout(wait)
+        .build()
+        .expect("times need a runtime, and there is one")
 }

@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{GenericClient, Transaction};
-use posthaste_types::TenantLimits;
+use posthaste_types::{KeyId, TenantLimits};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use crate::audit::Act;
-use crate::keys::{ApiKeyRow, key_of_row};
+use crate::keys::{ApiKeyRow, key_id_of_row, key_of_row};
 use crate::row::Columns;
 use crate::{Error, Store, keys, query};
 
@@ -57,6 +59,8 @@ pub struct AccessChanges {
     pub tenants: Vec<Tenant>,
     /// Keys that changed, dead ones among them.
     pub keys: Vec<ApiKeyRow>,
+    /// Keys that changed into something that this version cannot read: nobody is to come in with them.
+    pub unreadable_keys: Vec<KeyId>,
     /// What stream tokens are signed with.
     pub stream_token_secret: Vec<u8>,
 }
@@ -88,29 +92,40 @@ impl Store {
         revision(&self.client().await?).await
     }
 
-    /// What has changed past a revision; everything when that is -1. Keys that died before `dead_since` are left out.
+    /// What has changed past a revision. When that is -1: everything, without the keys that are dead at `now`.
+    ///
+    /// A row that cannot be read concerns its key or its tenant alone, and is told of in the log: the key is named, and
+    /// the tenant has no limits of its own.
     ///
     /// # Errors
-    /// When the database does not answer or holds what this program did not write.
-    pub async fn access_changes(
-        &self,
-        after: i64,
-        dead_since: DateTime<Utc>,
-    ) -> Result<AccessChanges, Error> {
+    /// When the database does not answer.
+    pub async fn access_changes(&self, after: i64, now: DateTime<Utc>) -> Result<AccessChanges, Error> {
         let client = self.client().await?;
         // First: what is changed during the rest is read once more the next time, and nothing is missed.
         let revision = revision(&client).await?;
         let tenants = query::rows(&client, TENANTS, &[&after]).await?;
-        let keys = query::rows(&client, keys::CHANGED_KEYS, &[&after, &dead_since]).await?;
+        let keys = query::rows(&client, keys::CHANGED_KEYS, &[&after, &now]).await?;
         let secret = query::row(&client, STREAM_TOKEN_SECRET, &[]).await?;
         let secret =
             secret.ok_or_else(|| Error::Corrupt("there is no secret of stream tokens".to_owned()))?;
-        Ok(AccessChanges {
+        let mut changes = AccessChanges {
             revision,
-            tenants: tenants.iter().map(tenant_of_row).collect::<Result<_, _>>()?,
-            keys: keys.iter().map(key_of_row).collect::<Result<_, _>>()?,
+            tenants: tenants.iter().filter_map(known_tenant).collect(),
+            keys: Vec::with_capacity(keys.len()),
+            unreadable_keys: Vec::new(),
             stream_token_secret: Columns::of(&secret).take()?,
-        })
+        };
+        for row in &keys {
+            match key_of_row(row) {
+                Ok(key) => changes.keys.push(key),
+                Err(error) => {
+                    let id = key_id_of_row(row)?;
+                    tracing::error!(%error, key.id = %id, "a key in the record cannot be read; nobody comes in with it");
+                    changes.unreadable_keys.push(id);
+                }
+            }
+        }
+        Ok(changes)
     }
 
     /// Every tenant, by name.
@@ -138,15 +153,16 @@ impl Store {
         let revision = next_revision(&transaction).await?;
         // Read behind the lock, so that of two who change other fields at once none is lost.
         let row = query::row(&transaction, TENANT_LIMITS, &[&act.tenant]).await?;
-        let mut limits = match row {
-            Some(row) => Columns::of(&row).take::<Json<TenantLimits>>()?.0,
-            None => TenantLimits::default(),
+        let (mut limits, rest) = match row {
+            Some(row) => limits_of_record(Columns::of(&row).take::<Json<Value>>()?.0)?,
+            None => (TenantLimits::default(), Map::new()),
         };
         change(&mut limits);
+        let record = Json(Record { limits, rest });
         query::execute(
             &transaction,
             SET_TENANT_LIMITS,
-            &[&act.tenant, &Json(&limits), &revision, &act.at],
+            &[&act.tenant, &record, &revision, &act.at],
         )
         .await?;
         act.note(&transaction, act.tenant).await?;
@@ -164,11 +180,37 @@ fn revision_of(row: Option<&Row>) -> Result<i64, Error> {
     Columns::of(row).take()
 }
 
+/// A tenant's limits as they are written: with what a newer version wrote beside them.
+#[derive(Debug, Serialize)]
+struct Record {
+    #[serde(flatten)]
+    limits: TenantLimits,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+fn limits_of_record(record: Value) -> Result<(TenantLimits, Map<String, Value>), Error> {
+    TenantLimits::from_record(record).map_err(|error| Error::Corrupt(format!("a tenant's limits: {error}")))
+}
+
+fn known_tenant(row: &Row) -> Option<Tenant> {
+    tenant_of_row(row)
+        .inspect_err(|error| tracing::error!(%error, "a tenant in the record cannot be read; its limits stay as they are"))
+        .ok()
+}
+
 fn tenant_of_row(row: &Row) -> Result<Tenant, Error> {
     let mut columns = Columns::of(row);
+    let name: String = columns.take()?;
+    let record = columns.take::<Json<Value>>();
+    let limits = record.and_then(|record| limits_of_record(record.0));
+    let (limits, _) = limits.unwrap_or_else(|error| {
+        tracing::error!(%error, tenant = name, "a tenant's own limits cannot be read; it has the configuration's");
+        Default::default()
+    });
     Ok(Tenant {
-        name: columns.take()?,
-        limits: columns.take::<Json<_>>()?.0,
+        name,
+        limits,
         created_at: columns.take()?,
         updated_at: columns.take()?,
     })
