@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 use posthaste_api::{Key, NewKey, Problem};
 use posthaste_runtime::{Clock, chain, ids};
 use posthaste_store::{Act, ApiKeyRow, Error, ErrorKind, KeyChange, Store};
 use posthaste_types::limits::{KEY_COUNT_MAX, KEY_NAME_BYTES_MAX, KEY_OVERLAP_S_DEFAULT, KEY_OVERLAP_S_MAX};
 use posthaste_types::{ApiKey, ErrorCode, KeyId, Scope, Scopes};
 use serde_json::json;
+
+/// The last year in which a key can expire: the last that RFC 3339 can write.
+const YEAR_MAX: i32 = 9999;
 
 /// Times that a key is made anew when its prefix is taken: once in a hundred thousand million is often.
 const TRY_COUNT: usize = 3;
@@ -110,7 +113,9 @@ impl Keys {
             tenant,
             name: &old.name,
             scopes: old.scopes,
-            expires_at: old.expires_at.map(|at| now + (at - old.created_at)),
+            expires_at: old
+                .expires_at
+                .map(|at| (now + (at - old.created_at)).min(last_expiry())),
             replaces: Some((id, now + TimeDelta::seconds(overlap_s.cast_signed()))),
             now,
         };
@@ -231,9 +236,16 @@ impl Draft<'_> {
     }
 }
 
+/// The last moment of [`YEAR_MAX`], as exactly as the record keeps times.
+fn last_expiry() -> DateTime<Utc> {
+    NaiveDate::from_yo_opt(YEAR_MAX, 365)
+        .and_then(|day| day.and_hms_micro_opt(23, 59, 59, 999_999))
+        .expect("it is a moment of a common year")
+        .and_utc()
+}
+
 /// The request with what the record can keep, or what is wrong with it.
 fn checked(new: NewKey, now: DateTime<Utc>) -> Result<NewKey, Problem> {
-    const YEAR_MAX: i32 = 9999;
     let name_len = 1..=KEY_NAME_BYTES_MAX;
     if !name_len.contains(&new.name.len()) || new.name.chars().any(char::is_control) {
         let detail = format!("must have 1 to {KEY_NAME_BYTES_MAX} bytes, without control characters");

@@ -95,6 +95,24 @@ fn a_rotation_never_lengthens_the_old_key_and_gives_the_new_one_as_long_a_life()
 }
 
 #[test]
+fn a_key_that_lives_to_the_last_year_is_rotated_within_it() {
+    run(async {
+        let world = World::new().await;
+        let keys = world.keys();
+        let last = "9999-12-31T23:59:59.999999Z".parse().unwrap();
+        let new = NewKey {
+            name: "long".to_owned(),
+            scopes: vec![Scope::Read],
+            expires_at: Some(last),
+        };
+        let old = keys.create("acme", "cli".to_owned(), new).await.unwrap().row;
+        world.clock.forward(TimeDelta::days(1));
+        let rotated = keys.rotate("acme", "cli".to_owned(), old.id, None).await.unwrap();
+        assert_eq!(rotated.row.expires_at, Some(last));
+    });
+}
+
+#[test]
 fn a_key_expires_by_the_clock_and_ends_what_it_has_open() {
     run(async {
         let world = World::new().await;
