@@ -79,6 +79,8 @@ fn entries_come_by_action_and_in_pages() {
         assert_eq!(revoked.len(), 1);
         assert_eq!(revoked[0]["object"], id.to_string());
         assert!(entries(&process, &admin, "action=nothing").await.is_empty());
+        let refused = process.call(&admin, "GET", "/v1/audit?action=%00", None).await;
+        assert_eq!(refused.json(400)["code"], "invalid_parameter");
         let page = process
             .call(&admin, "GET", "/v1/audit?limit=2", None)
             .await
