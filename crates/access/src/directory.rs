@@ -1,5 +1,6 @@
 //! The keys in memory: a snapshot that is replaced as a whole when something changes. Reads no database and no clock.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use posthaste_api::Problem;
 use posthaste_http::{Actor, Caller, unauthenticated};
 use posthaste_store::{AccessChanges, ApiKeyRow};
-use posthaste_types::limits::DEAD_KEY_DAYS;
+use posthaste_types::limits::{DEAD_KEY_COUNT_MAX, DEAD_KEY_DAYS};
 use posthaste_types::{ApiKey, KeyHash, KeyId};
 use subtle::ConstantTimeEq as _;
 
@@ -27,10 +28,13 @@ pub(crate) struct Entry {
     pub(crate) last_use: Arc<LastUse>,
 }
 
+/// The revision of a directory that nothing was read into.
+pub(crate) const UNREAD: i64 = -1;
+
 /// Who may come in, as it was last read.
 #[derive(Clone)]
 pub(crate) struct Directory {
-    /// The last change that is in it; -1 before anything was read.
+    /// The last change that is in it; [`UNREAD`] before anything was read.
     pub(crate) revision: i64,
     by_prefix: HashMap<Box<str>, Arc<Entry>>,
     by_id: HashMap<KeyId, Arc<Entry>>,
@@ -41,7 +45,7 @@ pub(crate) struct Directory {
 impl Default for Directory {
     fn default() -> Self {
         Self {
-            revision: -1,
+            revision: UNREAD,
             by_prefix: HashMap::new(),
             by_id: HashMap::new(),
             signer: None,
@@ -98,19 +102,57 @@ impl Entry {
 impl Directory {
     /// This one with what has changed since.
     pub(crate) fn changed(&self, changes: AccessChanges, quotas: &Quotas, now: DateTime<Utc>) -> Self {
-        let mut changed = self.clone();
-        changed.revision = changes.revision;
-        changed.signer = Some(Signer::new(&changes.stream_token_secret));
+        self.clone().with(changes, self, quotas, now)
+    }
+
+    /// What was read is all there is; of this one callers keep what they hold.
+    pub(crate) fn replaced(&self, all: AccessChanges, quotas: &Quotas, now: DateTime<Utc>) -> Self {
+        Self::default().with(all, self, quotas, now)
+    }
+
+    fn with(mut self, changes: AccessChanges, before: &Self, quotas: &Quotas, now: DateTime<Utc>) -> Self {
+        self.revision = changes.revision;
+        self.signer = Some(Signer::new(&changes.stream_token_secret));
         for row in changes.keys {
-            let earlier = self.by_id.get(&row.id).map(Arc::as_ref);
+            let earlier = before.by_id.get(&row.id).map(Arc::as_ref);
             let entry = Arc::new(Entry::new(row, quotas, earlier));
-            changed.by_prefix.insert(entry.prefix.clone(), Arc::clone(&entry));
-            changed.by_id.insert(entry.id, entry);
+            self.by_prefix.insert(entry.prefix.clone(), Arc::clone(&entry));
+            self.by_id.insert(entry.id, entry);
         }
-        let is_remembered = |entry: &Arc<Entry>| entry.died_at().is_none_or(|at| at > dead_since(now));
-        changed.by_prefix.retain(|_, entry| is_remembered(entry));
-        changed.by_id.retain(|_, entry| is_remembered(entry));
-        changed
+        for id in changes.unreadable_keys {
+            self.remove(id);
+        }
+        self.forget_dead(now);
+        self
+    }
+
+    /// Keeps the dead that died last, for some days and up to a count: they are there for a nicer refusal alone.
+    fn forget_dead(&mut self, now: DateTime<Utc>) {
+        let died = |entry: &Arc<Entry>| Some((entry.died_at().filter(|at| *at <= now)?, entry.id));
+        let mut dead: Vec<_> = self.by_id.values().filter_map(died).collect();
+        dead.sort_unstable_by_key(|&(at, _)| Reverse(at));
+        let since = now - TimeDelta::days(DEAD_KEY_DAYS);
+        let kept = dead
+            .partition_point(|&(at, _)| at > since)
+            .min(DEAD_KEY_COUNT_MAX);
+        for (_, id) in dead.drain(kept..) {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: KeyId) {
+        if let Some(entry) = self.by_id.remove(&id) {
+            self.by_prefix.remove(&entry.prefix);
+        }
+    }
+
+    /// Ends what callers have open whose keys `next` knows no more.
+    pub(crate) fn end_missing(&self, next: &Self) {
+        for (id, entry) in &self.by_id {
+            if !next.by_id.contains_key(id) {
+                entry.caller.ended().stop();
+            }
+        }
     }
 
     /// The key, if this is its whole text; whether it can still be used is another question.
@@ -142,9 +184,4 @@ impl Directory {
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.by_id.values()
     }
-}
-
-/// Keys that died before it are forgotten.
-pub(crate) fn dead_since(now: DateTime<Utc>) -> DateTime<Utc> {
-    now - TimeDelta::days(DEAD_KEY_DAYS)
 }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use posthaste_api::Problem;
-use posthaste_http::{Actor, Authenticator, Caller, Credentials, unauthenticated};
+use posthaste_http::{Actor, Authenticator, Caller, Credentials, no_credentials, unauthenticated};
 use posthaste_runtime::Clock;
-use posthaste_types::task::DEFAULT_TENANT;
-use posthaste_types::{ApiKey, ErrorCode, Scopes};
+use posthaste_types::{ApiKey, ErrorCode};
 
-use crate::quotas::Quotas;
 use crate::watch::Watch;
 
 /// Asks for a key, or for a stream token.
@@ -20,7 +18,7 @@ pub(crate) struct KeyDoor {
 impl Authenticator for KeyDoor {
     fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Problem> {
         match credentials {
-            Credentials::None => Err(unauthenticated("send `Authorization: Bearer phk_…`")),
+            Credentials::None => Err(no_credentials()),
             Credentials::Bearer(text) => self.by_key(text),
             Credentials::Token(text) => self.by_token(text),
         }
@@ -31,7 +29,7 @@ impl KeyDoor {
     fn by_key(&self, text: &str) -> Result<Caller, Problem> {
         let key = ApiKey::parse(text).map_err(|error| unauthenticated(error.to_string()))?;
         let now = self.clock.now();
-        let directory = self.watch.fresh_directory(now).ok_or_else(unknown_now)?;
+        let directory = self.watch.fresh_directory().ok_or_else(unknown_now)?;
         let entry = directory
             .find(&key)
             .ok_or_else(|| unauthenticated("there is no such key; use another"))?;
@@ -42,7 +40,7 @@ impl KeyDoor {
 
     fn by_token(&self, text: &str) -> Result<Caller, Problem> {
         let now = self.clock.now();
-        let directory = self.watch.fresh_directory(now).ok_or_else(unknown_now)?;
+        let directory = self.watch.fresh_directory().ok_or_else(unknown_now)?;
         let claims = directory
             .signer
             .as_ref()
@@ -72,25 +70,4 @@ fn unknown_now() -> Problem {
         ErrorCode::Unavailable,
         "keys cannot be checked now, since the database is away; try again in a moment",
     )
-}
-
-/// Asks nobody, and holds everybody to the default tenant's limits.
-pub(crate) struct OpenDoor(Caller);
-
-impl OpenDoor {
-    pub(crate) fn new(quotas: &Quotas) -> Self {
-        let quota = quotas.of(DEFAULT_TENANT);
-        Self(Caller::new(
-            DEFAULT_TENANT.into(),
-            Scopes::ALL,
-            Actor::Open,
-            quota,
-        ))
-    }
-}
-
-impl Authenticator for OpenDoor {
-    fn authenticate(&self, _credentials: Credentials<'_>) -> Result<Caller, Problem> {
-        Ok(self.0.clone())
-    }
 }

@@ -41,6 +41,16 @@ impl Quotas {
         }
     }
 
+    /// Puts the limits of all tenants in force; who is not named has none of its own.
+    pub(crate) fn replace(&self, all: &[Tenant]) {
+        for (name, quota) in self.by_tenant.lock().iter() {
+            if !all.iter().any(|tenant| tenant.name == *name) {
+                quota.set_limits(self.defaults);
+            }
+        }
+        self.change(all);
+    }
+
     /// Whether any tenant's open tasks are bounded.
     pub(crate) fn bound_open_tasks(&self) -> bool {
         let quotas = self.by_tenant.lock();

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use posthaste_http::{Authenticator, Check, Readiness, Routes};
+use posthaste_http::{Actor, Authenticator, Caller, Check, Readiness, Routes};
 use posthaste_runtime::{Clock, Stopper};
 use posthaste_store::Store;
-use posthaste_types::TenantLimits;
+use posthaste_types::task::DEFAULT_TENANT;
+use posthaste_types::{Scopes, TenantLimits};
 
 use crate::api::Api;
-use crate::door::{KeyDoor, OpenDoor};
+use crate::door::KeyDoor;
 use crate::keys::Keys;
 use crate::quotas::Quotas;
 use crate::routes::routes;
@@ -53,16 +54,16 @@ impl Service {
         })
     }
 
-    /// Lets everybody in as the default tenant, within its limits: for loopback alone.
-    pub fn open_authenticator(&self) -> Arc<dyn Authenticator> {
-        Arc::new(OpenDoor::new(&self.quotas))
+    /// Who comes in where no key is asked for: the default tenant, within its limits.
+    pub fn open_caller(&self) -> Caller {
+        let quota = self.quotas.of(DEFAULT_TENANT);
+        Caller::new(DEFAULT_TENANT.into(), Scopes::ALL, Actor::Open, quota)
     }
 
     /// Whether it is known who may come in.
     pub fn readiness(&self) -> Arc<dyn Readiness> {
         Arc::new(Ready {
             watch: Arc::clone(&self.watch),
-            clock: Arc::clone(&self.deps.clock),
         })
     }
 
@@ -92,13 +93,12 @@ impl Service {
 
 struct Ready {
     watch: Arc<Watch>,
-    clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl Readiness for Ready {
     async fn check(&self) -> Vec<Check> {
-        let known = match self.watch.fresh_directory(self.clock.now()) {
+        let known = match self.watch.fresh_directory() {
             Some(_) => Ok(()),
             None => Err("keys have not been read, or not for too long".to_owned()),
         };

@@ -16,7 +16,7 @@ pub(crate) fn front(options: &HttpOptions, access: Option<&AccessService>) -> an
     let front = match (access, options.access) {
         (None, _) => Front::open(),
         (Some(access), Access::Keys) => Front::new(access.authenticator()),
-        (Some(access), Access::Open) => Front::new(access.open_authenticator()),
+        (Some(access), Access::Open) => Front::open_on_loopback(access.open_caller()),
     };
     let cors = Cors::parse(&options.cors.origins).context(Usage("http.cors.origins".to_owned()))?;
     Ok(front.with_cors(cors).with_access_log(options.access_log))

@@ -20,6 +20,8 @@ mod limits;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod record;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod usage;

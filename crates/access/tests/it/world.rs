@@ -78,6 +78,8 @@ pub(crate) struct World {
 /// One process that lets people in.
 pub(crate) struct Process {
     pub(crate) door: Arc<dyn Authenticator>,
+    /// What its routes read with: 4 connections.
+    pub(crate) store: Store,
     routes: Routes,
     stopper: Stopper,
     running: JoinHandle<()>,
@@ -169,13 +171,15 @@ impl World {
     /// A process that may not have read anything yet.
     pub(crate) fn process_unready(&self, limits: TenantLimits) -> Process {
         let stopper = Stopper::new();
+        let store = store(&self.url);
         let deps = Deps {
-            store: store(&self.url),
+            store: store.clone(),
             clock: self.clock(),
         };
         let service = Service::start(limits, deps, stopper.clone());
         Process {
             door: service.authenticator(),
+            store,
             routes: finish(service.routes()),
             stopper,
             running: tokio::spawn(service.run()),
