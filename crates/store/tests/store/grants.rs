@@ -67,8 +67,6 @@ fn each_part_may_do_its_part_and_no_more() {
             ("g_delivery", "update posthaste.tasks set state = 'DONE'"),
             ("g_delivery", "delete from posthaste.audit"),
             ("g_scheduler", "select hash from posthaste.api_keys"),
-            ("g_scheduler", "select details from posthaste.audit"),
-            ("g_scheduler", "update posthaste.api_keys set revoked_at = null"),
             ("g_scheduler", "drop table posthaste.tasks"),
             ("g_worker", "select posthaste.drop_tasks('tasks_20200101')"),
             ("g_worker", "select posthaste.grant_roles('g')"),
@@ -84,19 +82,42 @@ fn each_part_may_do_its_part_and_no_more() {
             .await;
         }
         allowed(database, "g_connector", "select from posthaste.outbox").await;
-        for sql in [
-            "delete from posthaste.api_keys where id = any (array(
-                select id from posthaste.api_keys where least(revoked_at, expires_at) < now()))",
-            "delete from posthaste.audit where id = any (array(select id from posthaste.audit))",
-        ] {
-            allowed(database, "g_scheduler", sql).await;
-        }
         database
             .batch_execute(
                 &PARTS
                     .map(|part| format!("drop owned by g_{part}; drop role g_{part};"))
                     .concat(),
             )
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn the_scheduler_deletes_what_is_old_of_access_and_sees_no_more_than_that_takes() {
+    with_world("grants_prune", async |world| {
+        let (database, role) = (&world.database, "p_scheduler");
+        database
+            .batch_execute("create role p_scheduler; select posthaste.grant_roles('p')")
+            .await
+            .unwrap();
+        for sql in [
+            "delete from posthaste.api_keys where id = any (array(
+                select id from posthaste.api_keys where least(revoked_at, expires_at) < now()))",
+            "delete from posthaste.audit where id = any (array(select id from posthaste.audit))",
+        ] {
+            allowed(database, role, sql).await;
+        }
+        for sql in [
+            "select name from posthaste.api_keys",
+            "update posthaste.api_keys set revoked_at = null",
+            "select details from posthaste.audit",
+        ] {
+            let code = refused(database, role, sql).await;
+            assert_eq!(code, SqlState::INSUFFICIENT_PRIVILEGE, "{sql}");
+        }
+        database
+            .batch_execute("drop owned by p_scheduler; drop role p_scheduler")
             .await
             .unwrap();
     });
