@@ -19,6 +19,8 @@ use anyhow::ensure;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use posthaste_types::limits::BODIES_HELD_BYTES_MAX;
+
 use crate::process::Process;
 use crate::world::World;
 
@@ -27,9 +29,9 @@ use wire::Answer;
 
 /// Requests under way at once.
 const WIDTH: usize = 8;
-/// What a process may grow by while it is sent all of this, bytes: some bodies of the largest size at once, and what an
-/// allocator keeps.
-const GROWTH_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// What a process may grow by while it is sent all of this, bytes: the bodies that it may hold, and as much again for what
+/// is made of them and what an allocator keeps.
+const GROWTH_BYTES_MAX: u64 = 2 * BODIES_HELD_BYTES_MAX as u64;
 
 const TABLES: [(&str, &str); 5] = [
     ("bodies", include_str!("hostile/bodies.txt")),

@@ -1,11 +1,13 @@
 //! `posthaste keys`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use posthaste_access::{Issued, Keys as KeyRecord, key_view};
 use posthaste_api::{Key, KeyPage, NewKey};
 use posthaste_runtime::{Clock as _, SystemClock};
-use posthaste_types::limits::PAGE_ACCESS_COUNT_MAX;
+use posthaste_types::limits::{ACCESS_POLL_MS, PAGE_ACCESS_COUNT_MAX};
 use posthaste_types::task::DEFAULT_TENANT;
 use posthaste_types::{KeyId, Scope};
 
@@ -125,6 +127,7 @@ fn parse_end(text: &str) -> Result<End, String> {
 
 impl Keys {
     pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Outcome> {
+        let is_change = !matches!(self, Self::List(_));
         match self {
             Self::Create(create) => create.run(target).await?,
             Self::List(whose) => whose.list(target).await?,
@@ -135,6 +138,10 @@ impl Keys {
                 revoked.await.map_err(refused)?;
                 output::note(format_args!("{} is revoked", one.id));
             }
+        }
+        // Whoever goes on after this command finds the processes told.
+        if is_change {
+            tokio::time::sleep(Duration::from_millis(2 * ACCESS_POLL_MS)).await;
         }
         Ok(Outcome::Done)
     }
