@@ -105,7 +105,7 @@ impl Process {
             self.dependencies.access = Some(service.readiness());
         }
         self.running.spawn(async move {
-            service.run().await;
+            Box::pin(service.run()).await;
             Ok(())
         });
         Ok(())

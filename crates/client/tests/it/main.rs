@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod scripted;
 
+#[cfg(test)]
 mod door;
+#[cfg(test)]
 mod retries;
+#[cfg(test)]
 mod streams;
