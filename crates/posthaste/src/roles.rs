@@ -125,7 +125,11 @@ impl Process {
             }
             Role::Connector => {
                 let deps = posthaste_connector::Deps { store, kafka, clock };
-                let service = posthaste_connector::Service::start(&config.connector, deps, stopper)?;
+                let mut service = posthaste_connector::Service::start(&config.connector, deps, stopper)?;
+                // Our own outbox holds finished bytes; others may hold JSON for topics of Avro.
+                if !config.connector.outboxes.is_empty() {
+                    service = service.with_registry(parts.registry()?);
+                }
                 let health = service.health();
                 self.dependencies.connector = Some(Arc::new(move || health.check()));
                 self.running.spawn(async move { Ok(service.run().await?) });
