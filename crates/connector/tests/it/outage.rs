@@ -68,7 +68,8 @@ async fn await_all(outbox: &Outbox, topic: &str, written: usize) {
     outbox.read(topic, |records| records.len() >= 2 * written).await;
 }
 
-/// A machine that itself stands still for four seconds cuts the stream too, so one stall of several must leave it whole.
+/// What is asked of the broker for the first time while it stands still fails in time and ends the stream, as does a machine
+/// that stands still itself; so one stall of several must leave it whole.
 const STALL_COUNT_MAX: usize = 3;
 
 async fn stalled_broker_does_not_cut_the_stream(
