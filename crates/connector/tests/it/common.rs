@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use posthaste_broker::{Admin, KafkaOptions, Record, Registry, StartAt, Tail, TopicSpec};
+use posthaste_broker::{Admin, ErrorKind, KafkaOptions, Record, Registry, StartAt, Tail, TopicSpec};
 use posthaste_connector::{Control, Deps, Health, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_stack::{Part, Stack};
@@ -230,6 +230,8 @@ impl Outbox {
             while !is_enough(&records) {
                 match items.recv().await.unwrap() {
                     Ok(batch) => records.extend(batch),
+                    // The tail goes on by itself once the broker is back.
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {}
                     Err(error) => panic!("{error:?}"),
                 }
             }
