@@ -2,6 +2,7 @@
 
 use posthaste_api::{FieldProblem, Problem, SubmitRequest};
 use posthaste_http::parse_json;
+use posthaste_runtime::nearest;
 use posthaste_types::ErrorCode;
 
 use crate::json_text;
@@ -34,7 +35,6 @@ fn with_nearest(mut problem: Problem) -> Problem {
 
 /// serde's text names the unknown field and then those that there are, in back quotes.
 fn meant(field: &FieldProblem) -> Option<String> {
-    const LETTERS_MAX: usize = 2;
     let mut names = field
         .detail
         .strip_prefix("unknown field `")?
@@ -45,25 +45,8 @@ fn meant(field: &FieldProblem) -> Option<String> {
     if unknown.len() > 32 {
         return None;
     }
-    let nearest = names
-        .filter(|name| !name.is_empty())
-        .map(|name| (distance(unknown, name), name))
-        .min()?;
-    (nearest.0 <= LETTERS_MAX).then(|| nearest.1.to_owned())
-}
-
-/// How many letters must be put in, left out or replaced to make one of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (place, candidate) in other.bytes().enumerate() {
-            let replaced = diagonal + usize::from(letter != candidate);
-            diagonal = row[place + 1];
-            row[place + 1] = replaced.min(diagonal + 1).min(row[place] + 1);
-        }
-    }
-    row[other.len()]
+    let known: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    nearest(unknown, &known).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -91,18 +74,5 @@ mod tests {
             );
         }
         assert!(!detail(r#"{"type": "a", "colour": 1}"#).contains("did you mean"));
-    }
-
-    #[test]
-    fn distances_are_counted_in_letters() {
-        for (one, other, wanted) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("abc", "abd", 1),
-            ("type", "typo", 1),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!(distance(one, other), wanted, "{one} {other}");
-        }
     }
 }

@@ -63,7 +63,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "unknown configuration key `{key}`{source}")?;
                 let (parent, name) = key.rsplit_once('.').unwrap_or(("", &key));
                 let dot = if parent.is_empty() { "" } else { "." };
-                match super::nearest::nearest(name, allowed) {
+                match crate::nearest(name, allowed) {
                     Some(near) => write!(f, ": did you mean `{parent}{dot}{near}`?"),
                     None => write!(f, ": known here are {}", allowed.join(", ")),
                 }

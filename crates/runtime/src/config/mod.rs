@@ -4,7 +4,6 @@
 mod de;
 mod error;
 mod layers;
-mod nearest;
 mod render;
 mod secret;
 

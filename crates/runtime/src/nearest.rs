@@ -2,7 +2,7 @@
 
 /// The candidate with the smallest edit distance, unless even that one differs in more than a third of its letters;
 /// two slips (a swap counts as two) are forgiven in short words too.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     candidates
         .iter()
         .map(|&candidate| (distance(word, candidate), candidate))
@@ -39,6 +39,15 @@ mod tests {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("same", "same"), 0);
+        for (one, other, wanted) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("abc", "abd", 1),
+            ("type", "typo", 1),
+            ("ab", "ba", 2),
+        ] {
+            assert_eq!(distance(one, other), wanted, "{one} {other}");
+        }
     }
 
     #[test]
