@@ -165,7 +165,7 @@ impl Watch {
     /// Ends what is open with keys that expire, until stopped. Apart from the rest, since it must not wait for a
     /// database that hangs.
     pub(crate) async fn run_expiry(&self, stopper: &Stopper) {
-        let (mut revision, mut next) = (-1, None);
+        let (mut revision, mut next) = (UNREAD, None);
         while pause(ACCESS_POLL_MS, stopper).await {
             let directory = self.directory();
             let now = self.clock.now();

@@ -3,16 +3,13 @@
 use std::borrow::Cow;
 
 use posthaste_api::Problem;
-use posthaste_types::ErrorCode;
+use posthaste_types::{ErrorCode, api_key};
 use url::form_urlencoded;
 use warp::http::header::AUTHORIZATION;
 use warp::http::{HeaderMap, Method, Request, Uri};
 
 use crate::caller::unauthenticated;
 use crate::front::Credentials;
-
-/// What API keys begin with.
-const KEY_PREFIX: &str = "phk_";
 
 /// What is said by a request's header, or by the `token` that was taken out of its URI.
 pub(crate) fn credentials<'request>(
@@ -63,7 +60,7 @@ pub(crate) fn take_token<B>(request: &mut Request<B>) -> Result<Option<String>, 
     if !tokens.is_empty() {
         return Err(ambiguous("`token` may be given once"));
     }
-    if token.starts_with(KEY_PREFIX) {
+    if token.starts_with(api_key::SCHEME) {
         return Err(unauthenticated(
             "an API key in a URL ends up in logs: send it as `Authorization: Bearer phk_…`, and rotate this one",
         ));
