@@ -67,13 +67,11 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn postgres() -> anyhow::Result<Stack> {
-    let elsewhere = Some("127.0.0.1:9".to_owned());
     let directory = std::env::temp_dir().join("posthaste-accept-rate");
+    let options = StackOptions::new(directory).postgres_alone();
     Ok(Stack::start(StackOptions {
         fresh: true,
-        kafka: elsewhere.clone(),
-        registry_url: elsewhere,
-        ..StackOptions::new(directory)
+        ..options
     })
     .await?)
 }

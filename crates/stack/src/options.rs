@@ -43,6 +43,17 @@ impl StackOptions {
             progress: Arc::new(Silent),
         }
     }
+
+    /// Only Postgres is started: the others count as running at an address that nobody is to ask.
+    #[must_use]
+    pub fn postgres_alone(self) -> Self {
+        let nowhere = Some("127.0.0.1:9".to_owned());
+        Self {
+            kafka: nowhere.clone(),
+            registry_url: nowhere,
+            ..self
+        }
+    }
 }
 
 impl fmt::Debug for StackOptions {

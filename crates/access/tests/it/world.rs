@@ -87,12 +87,10 @@ pub(crate) struct Process {
 
 /// A Postgres alone.
 async fn postgres(name: &str) -> Stack {
-    let elsewhere = Some("127.0.0.1:9".to_owned());
+    let options = StackOptions::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)).postgres_alone();
     Stack::start(StackOptions {
         fresh: true,
-        kafka: elsewhere.clone(),
-        registry_url: elsewhere,
-        ..StackOptions::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+        ..options
     })
     .await
     .unwrap()

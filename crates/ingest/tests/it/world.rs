@@ -31,12 +31,10 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 
 /// A Postgres alone: the role knows neither Kafka nor the registry.
 async fn postgres(name: &str) -> Stack {
-    let elsewhere = Some("127.0.0.1:9".to_owned());
+    let options = StackOptions::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)).postgres_alone();
     Stack::start(StackOptions {
         fresh: true,
-        kafka: elsewhere.clone(),
-        registry_url: elsewhere,
-        ..StackOptions::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+        ..options
     })
     .await
     .unwrap()

@@ -28,10 +28,8 @@ impl Protected {
             kafka_users: Vec::new(),
         };
         let stack = temporary_with(|options| StackOptions {
-            kafka: Some("127.0.0.1:9".to_owned()),
-            registry_url: Some("http://127.0.0.1:9".to_owned()),
             secure: Some(secure),
-            ..options
+            ..options.postgres_alone()
         })
         .await
         .unwrap();

@@ -88,11 +88,9 @@ pub(crate) fn with_world<F: Future<Output = ()>>(name: &str, test: impl FnOnce(W
 async fn start_postgres() -> Stack {
     // The next run removes what this one leaves, by the directory's name.
     let directory = std::env::temp_dir().join(format!("posthaste-stack-store-{}", std::process::id()));
-    let mut options = StackOptions::new(directory);
-    // Addresses that nobody asks: only Postgres is needed.
-    options.kafka = Some("127.0.0.1:9".to_owned());
-    options.registry_url = Some("http://127.0.0.1:9".to_owned());
-    Stack::start(options).await.unwrap()
+    Stack::start(StackOptions::new(directory).postgres_alone())
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn connect(url: &str) -> Client {
