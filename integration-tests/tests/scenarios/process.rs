@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::process::{Child, Command};
@@ -148,18 +148,24 @@ impl Process {
 
     /// SIGTERM, and expects an orderly end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().context("a process that runs")?;
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid.to_string()])
-            .status()
-            .await?;
-        ensure!(sent.success(), "SIGTERM was not sent");
-        let status = tokio::time::timeout(PATIENCE, self.child.wait())
-            .await
-            .context("it ends when told")??;
+        let status = terminate(&mut self.child).await?;
         ensure!(status.success(), "{} ended with {status}", self.name);
         Ok(())
     }
+}
+
+/// SIGTERM, and waits for the end.
+pub(crate) async fn terminate(child: &mut Child) -> anyhow::Result<ExitStatus> {
+    let pid = child.id().context("a process that runs")?;
+    let sent = Command::new("kill")
+        .args(["-TERM", &pid.to_string()])
+        .status()
+        .await?;
+    ensure!(sent.success(), "SIGTERM was not sent");
+    tokio::time::timeout(PATIENCE, child.wait())
+        .await
+        .context("it ends when told")?
+        .context("how it ended")
 }
 
 /// Points a command at the world's stack.

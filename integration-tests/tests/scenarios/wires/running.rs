@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::process::{Child, Command};
 
 use super::protected::{Protected, Wires};
-use crate::process::free_port;
+use crate::process::{free_port, terminate};
 use crate::world::{PATIENCE, World, eventually};
 
 /// Killed when dropped.
@@ -93,15 +93,7 @@ impl Running {
 
     /// SIGTERM, and expects an orderly end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().context("a process that runs")?;
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid.to_string()])
-            .status()
-            .await?;
-        ensure!(sent.success(), "SIGTERM was not sent");
-        let status = tokio::time::timeout(PATIENCE, self.child.wait())
-            .await
-            .context("it ends when told")??;
+        let status = terminate(&mut self.child).await?;
         ensure!(
             status.success(),
             "{} ended with {status}\n{}",
