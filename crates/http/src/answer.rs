@@ -12,6 +12,7 @@ use crate::access_log::Entry;
 use crate::flow;
 use crate::paced::Busy;
 use crate::response::HttpResponse;
+use crate::untaken::Untaken;
 
 /// Names the type of a body, which warp does not.
 pub(crate) trait Parts {
@@ -31,17 +32,20 @@ pub(crate) struct Answer {
     body: Whole,
     /// What is left of a piece that was too long for one HTTP/2 chunk.
     rest: Bytes,
+    /// What the body was counted as, until it is a piece of its own.
+    untaken: Option<Untaken>,
     entry: Option<Box<Entry>>,
     _busy: Busy,
 }
 
 impl Answer {
-    pub(crate) fn new(body: Whole, entry: Option<Box<Entry>>, busy: Busy) -> Self {
+    pub(crate) fn new(body: Whole, untaken: Option<Untaken>, entry: Option<Box<Entry>>, busy: Busy) -> Self {
         // The head has to go out before the body is polled.
         flow::wait_for_peer();
         Self {
             body,
             rest: Bytes::new(),
+            untaken,
             entry,
             _busy: busy,
         }
@@ -64,7 +68,12 @@ impl Body for Answer {
                 return Poll::Ready(None);
             };
             match frame.map(Frame::into_data) {
-                Ok(Ok(data)) => this.rest = data,
+                Ok(Ok(data)) => {
+                    this.rest = match this.untaken.take() {
+                        Some(untaken) => untaken.hold(data),
+                        None => data,
+                    }
+                }
                 Ok(Err(other)) => return Poll::Ready(Some(Ok(other))),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }

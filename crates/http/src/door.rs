@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use metrics::{Counter, Histogram};
@@ -10,7 +10,7 @@ use posthaste_runtime::metric;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use warp::http::header::{AUTHORIZATION, ORIGIN};
-use warp::http::{Request, Response, StatusCode, Version};
+use warp::http::{Method, Request, Response, StatusCode, Version};
 
 use crate::access_log::Entry;
 use crate::answer::Answer;
@@ -22,6 +22,8 @@ use crate::front::Front;
 use crate::paced::Busy;
 use crate::request_id::{PeerAddress, REQUEST_ID, RequestIds};
 use crate::response::{HttpResponse, Routes, problem};
+use crate::unread::Sent;
+use crate::untaken::{Untaken, Way};
 use crate::{local, strange};
 
 /// What all requests of a listener pass.
@@ -60,6 +62,16 @@ fn is_guarded(path: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Counts the answer's body until the peer has taken it, or puts a refusal in the answer's place.
+fn counted(response: &mut HttpResponse, way: &Way<'_>) -> Option<Untaken> {
+    // A stream does not know its length.
+    let count = usize::try_from(response.body().size_hint().exact()?).unwrap_or(usize::MAX);
+    Untaken::count(count, way).unwrap_or_else(|refused| {
+        *response = problem(&refused);
+        None
+    })
+}
+
 impl Door {
     pub(crate) fn new(routes: Routes, front: Front) -> Self {
         Self {
@@ -78,9 +90,12 @@ impl Door {
         busy: Busy,
     ) -> Response<Answer> {
         let began = Instant::now();
-        if request.version() == Version::HTTP_2 {
+        let is_h2 = request.version() == Version::HTTP_2;
+        if is_h2 {
             busy.pace().set_free();
         }
+        // What was only read can be asked for again.
+        let is_refusable = matches!(*request.method(), Method::GET | Method::HEAD);
         let request_id = self.ids.of(request.headers());
         let mut entry =
             (self.front.access_log).then(|| Box::new(Entry::new(&request, request_id.clone(), peer, began)));
@@ -94,6 +109,14 @@ impl Door {
         request.extensions_mut().insert(peer);
         let span = tracing::info_span!("request", request.id = %request_id);
         let mut response = self.answer(request, &mut wear).instrument(span).await;
+        let untaken = wear.caller.as_ref().and_then(|caller| {
+            let way = Way {
+                quota: caller.quota(),
+                streams: is_h2.then_some(busy.pace()),
+                is_refusable,
+            };
+            counted(&mut response, &way)
+        });
         response
             .headers_mut()
             .insert(REQUEST_ID, request_id.into_header());
@@ -108,16 +131,18 @@ impl Door {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             busy.pace().set_free();
         }
-        response.map(|body| Answer::new(body, entry, busy))
+        response.map(|body| Answer::new(body, untaken, entry, busy))
     }
 
     async fn answer(&self, mut request: Request<Incoming>, wear: &mut Dress) -> HttpResponse {
         match self.admit(&mut request, wear) {
             Ok(()) => {
                 let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
-                let Ok(response) = routes.call(request).await;
+                let Ok(response) = routes.call(Sent::of(request)).await;
                 response
             }
+            // On HTTP/2 a stream's answer goes out whatever is unread, and waiting would keep its head.
+            Err(refused) if request.version() == Version::HTTP_2 => refused,
             Err(refused) => {
                 discard(request).await;
                 refused

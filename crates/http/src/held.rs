@@ -2,7 +2,6 @@
 //! for each tenant, so that none takes all there is. A body in one piece is bounded by its connection's buffer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use posthaste_api::Problem;
 use posthaste_types::ErrorCode;
 use posthaste_types::limits::BODIES_HELD_BYTES_MAX;
 
+use crate::budget::Budget;
 use crate::quota::Quota;
 use crate::rate::too_many;
 
@@ -21,36 +21,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All bodies of the process.
 static PROCESS: Budget = Budget::new(BODIES_HELD_BYTES_MAX);
-
-/// So many bytes, and how many of them are held.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    held: AtomicUsize,
-    bytes_max: usize,
-}
-
-impl Budget {
-    pub(crate) const fn new(bytes_max: usize) -> Self {
-        Self {
-            held: AtomicUsize::new(0),
-            bytes_max,
-        }
-    }
-
-    /// Whether there were so many; then they are taken.
-    fn take(&self, count: usize) -> bool {
-        // Relaxed: the number alone is shared, and nothing else is read because of it.
-        self.held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                held.checked_add(count).filter(|held| *held <= self.bytes_max)
-            })
-            .is_ok()
-    }
-
-    fn give_back(&self, count: usize) {
-        self.held.fetch_sub(count, Ordering::Relaxed);
-    }
-}
 
 /// What one body holds; dropping it gives that back.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 mod access_log;
 mod answer;
 mod body;
+mod budget;
 mod caller;
 mod connection;
 mod cors;
@@ -34,6 +35,8 @@ mod request_id;
 mod response;
 mod strange;
 mod tls;
+mod unread;
+mod untaken;
 
 pub use body::{body, json_body, parse_json};
 pub use caller::{Actor, Caller, StreamGrant, caller, no_credentials, stream_caller, unauthenticated};

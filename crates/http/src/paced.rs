@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::places::Place;
+use crate::untaken::SmallAnswers;
 
 /// Where a connection's conversation is; what its service tells its socket.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub(crate) struct Pace {
     ended: AtomicU64,
     /// HTTP/2 or an upgraded connection: bytes that come between requests need not begin a head.
     is_free: AtomicBool,
+    small_answers: SmallAnswers,
 }
 
 impl Pace {
@@ -34,6 +36,11 @@ impl Pace {
     /// Notes that from now on the peer may send what it likes when it likes.
     pub(crate) fn set_free(&self) {
         self.is_free.store(true, Ordering::Relaxed);
+    }
+
+    /// Its small answers that are not taken yet, where there may be several.
+    pub(crate) const fn small_answers(&self) -> &SmallAnswers {
+        &self.small_answers
     }
 
     /// Whether a request has come.
@@ -54,7 +61,7 @@ impl Pace {
 pub(crate) struct Busy(Arc<Pace>);
 
 impl Busy {
-    pub(crate) fn pace(&self) -> &Pace {
+    pub(crate) const fn pace(&self) -> &Arc<Pace> {
         &self.0
     }
 }

@@ -11,8 +11,9 @@ use posthaste_types::{ErrorCode, TenantLimits};
 use tokio::time::Instant;
 use warp::http::HeaderValue;
 
-use crate::held::{Budget, SHARE_BYTES_MAX};
+use crate::budget::Budget;
 use crate::rate::{Bucket, Rate, Refusal, seconds, too_many};
+use crate::{held, untaken};
 
 /// The limits of one tenant and what is used of them. Limits may change while requests run.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Quota {
     streams: AtomicU32,
     /// Bytes of bodies that come in pieces.
     bodies: Budget,
+    /// Bytes of answers that are not taken yet.
+    answers: Budget,
 }
 
 /// The limits, made ready for use.
@@ -97,7 +100,8 @@ impl Quota {
             tasks: Bucket::default(),
             open_tasks: AtomicU64::new(0),
             streams: AtomicU32::new(0),
-            bodies: Budget::new(SHARE_BYTES_MAX),
+            bodies: Budget::new(held::SHARE_BYTES_MAX),
+            answers: Budget::new(untaken::SHARE_BYTES_MAX),
         }
     }
 
@@ -205,6 +209,19 @@ impl Quota {
     /// The tenant's share of the bytes of bodies.
     pub(crate) const fn bodies(&self) -> &Budget {
         &self.bodies
+    }
+
+    /// Its share of the bytes of answers that are not taken yet.
+    pub(crate) const fn answers(&self) -> &Budget {
+        &self.answers
+    }
+
+    /// To be asked before something is done whose answer may be large: once it is done, the answer has to be given.
+    ///
+    /// # Errors
+    /// 429 when the tenant leaves its share of answers untaken, 503 when the process has all that it may.
+    pub fn check_answers(&self) -> Result<(), Problem> {
+        untaken::check(self)
     }
 
     /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), when a rate is bounded.

@@ -49,7 +49,11 @@ pub fn empty(status: StatusCode) -> HttpResponse {
 /// `value` as `application/json`. A value that cannot be written as JSON is a bug and answered with 500.
 pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> HttpResponse {
     match serde_json::to_vec(value) {
-        Ok(body) => with_body(status, "application/json", body),
+        Ok(mut body) => {
+            // It may wait long for its reader, and has grown by doubling.
+            body.shrink_to_fit();
+            with_body(status, "application/json", body)
+        }
         Err(error) => {
             tracing::error!(
                 error = %chain(&error),

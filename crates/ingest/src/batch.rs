@@ -26,6 +26,7 @@ pub(crate) async fn submit(
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
     app.intake.check()?;
+    caller.quota().check_answers()?;
     let idempotency = idempotency::of_request(&headers, "/v1/tasks/batch", &body)?;
     let request: BatchRequest = parse_json(&body, "")?;
     if !(1..=BATCH_TASK_COUNT_MAX).contains(&request.tasks.len()) {

@@ -77,7 +77,8 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     let location =
         HeaderValue::from_str(&accepted.links.this).expect("a path of letters and digits is header text");
-    let wait = prefer::preferred(headers);
+    // A reader that leaves its answers untaken gets the short one.
+    let wait = prefer::preferred(headers).filter(|_| caller.quota().check_answers().is_ok());
     let finished = match wait {
         // It is stored: a reader that cannot wait any more (429, or 401 once its key is dead) still gets its 202.
         Some(wait) => {

@@ -195,6 +195,17 @@ pub const BODY_GRACE_S: u64 = 5;
 pub const BODIES_HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Rate at which a body must come, bytes a second.
 pub const BODY_BYTES_PER_S_MIN: u64 = 1024;
+/// Bytes of answers that are made and not yet taken by their peers in one process; past it 503 in place of a further large
+/// one. A tenant may have half of it. Streams of events are not among them.
+pub const ANSWERS_UNTAKEN_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// An answer that is served however many are not taken, bytes. An HTTP/1.1 connection has one at a time, so
+/// [`CONNECTION_COUNT_MAX`] of them are 234 MiB.
+pub const ANSWER_SMALL_BYTES_MAX: usize = 16 * 1024;
+/// Small answers that an HTTP/2 connection may leave untaken, bytes; past it they count as large ones. At most
+/// [`CONNECTION_COUNT_MAX`] times that: 938 MiB, or 256 MiB for one address.
+pub const H2_CONNECTION_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// An answer that is not counted at all, bytes: it is no larger than what its request holds anyway.
+pub const ANSWER_UNCOUNTED_BYTES_MAX: usize = 1024;
 /// How long a peer may take nothing of an answer that waits for it, seconds.
 pub const ANSWER_STALL_S_MAX: u64 = 30;
 /// Bytes of answers that wait in a connection's socket for the network, about; the rest waits in memory of ours.
@@ -207,10 +218,12 @@ pub const KEEP_ALIVE_IDLE_S_MAX: u64 = 75;
 pub const TCP_KEEP_ALIVE_S: u64 = 30;
 /// Requests at once on one HTTP/2 connection. Each may hold a head of [`HEADER_BYTES_MAX`].
 pub const H2_STREAM_COUNT_MAX: u32 = 256;
-/// Bytes of one request's body that an HTTP/2 peer may send ahead.
-pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// Bytes of all bodies that an HTTP/2 peer may send ahead on one connection.
-pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes of one request's body that an HTTP/2 peer may send ahead: a batch of 16 MiB still comes in time over 200 ms.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+/// Bytes of all bodies that an HTTP/2 peer may send ahead on one connection. With [`CONNECTION_COUNT_MAX`] of them 1.9 GiB,
+/// with those of one address 512 MiB, if no handler read any; but what no handler is going to read is thrown away as it
+/// comes, and what is read is counted by [`BODIES_HELD_BYTES_MAX`].
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// Bytes of an answer that are handed to an HTTP/2 connection before the peer has room for them.
 pub const H2_CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// Requests that an HTTP/2 peer may take back before we looked at them (CVE-2023-44487); past it the connection ends.

@@ -26,3 +26,5 @@ mod slow;
 mod strange;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod untaken;
