@@ -61,6 +61,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "tenant_index",
         sql: include_str!("../migrations/0010_tenant_index.sql"),
     },
+    Migration {
+        version: 11,
+        name: "connectors",
+        sql: include_str!("../migrations/0011_connectors.sql"),
+    },
 ];
 
 /// Partitions that `migrate` makes ahead; the scheduler keeps making them.

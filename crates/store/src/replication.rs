@@ -498,7 +498,8 @@ impl Store {
     }
 }
 
-fn is_missing(error: &tokio_postgres::Error) -> bool {
+/// Whether the database has no schema of ours.
+pub(crate) fn is_missing(error: &tokio_postgres::Error) -> bool {
     let missing = [&SqlState::UNDEFINED_FUNCTION, &SqlState::INVALID_SCHEMA_NAME];
     error.code().is_some_and(|code| missing.contains(&code))
 }

@@ -62,6 +62,11 @@ fn each_part_may_do_its_part_and_no_more() {
             ),
             ("g_connector", "select from posthaste.tasks"),
             ("g_connector", "delete from posthaste.outbox"),
+            ("g_connector", "update posthaste.connectors set is_paused = false"),
+            ("g_worker", "update posthaste.connectors set is_paused = true"),
+            ("g_delivery", "select from posthaste.connectors"),
+            ("g_ingest", "insert into posthaste.connectors (slot) values ('s')"),
+            ("g_ingest", "select posthaste.enter_connector('s', 'i', 'd')"),
             ("g_ingest", "select secret from posthaste.endpoints"),
             ("g_ingest", "select payload from posthaste.outbox"),
             ("g_delivery", "update posthaste.tasks set state = 'DONE'"),
@@ -81,7 +86,24 @@ fn each_part_may_do_its_part_and_no_more() {
             )
             .await;
         }
-        allowed(database, "g_connector", "select from posthaste.outbox").await;
+        for (role, sql) in [
+            ("g_connector", "select from posthaste.outbox"),
+            ("g_connector", "select posthaste.enter_connector('s', 'i', 'd')"),
+            (
+                "g_connector",
+                "select from posthaste.tell_connector('s', 'i', 'paused', 'x', 7)",
+            ),
+            (
+                "g_ingest",
+                "update posthaste.connectors set is_paused = true where slot = 's'",
+            ),
+            (
+                "g_ingest",
+                "select posthaste.connector_lives(slot, instance), state from posthaste.connector_instances",
+            ),
+        ] {
+            allowed(database, role, sql).await;
+        }
         database
             .batch_execute(
                 &PARTS

@@ -5,6 +5,7 @@
 )]
 
 mod attempts;
+mod connectors;
 mod grants;
 mod idempotency;
 mod mirror;
