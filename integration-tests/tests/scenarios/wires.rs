@@ -113,6 +113,8 @@ pub(crate) async fn each_part_works_with_its_own_rights_over_tls(world: Arc<Worl
     };
     let worked = worked.await;
     worked.with_context(|| parts.iter().flat_map(Running::log).collect::<String>())?;
+    let exact = publishes_in_transactions(&protected, &caller, &mut parts).await;
+    exact.with_context(|| parts.iter().flat_map(Running::log).collect::<String>())?;
     for part in parts {
         // What is refused to a part in the background would be seen here alone.
         let log = part.log()?;
@@ -122,6 +124,33 @@ pub(crate) async fn each_part_works_with_its_own_rights_over_tls(world: Arc<Worl
         part.stop().await?;
     }
     Ok(protected.stack.stop().await?)
+}
+
+/// The connector goes on in transactions, which take rights of their own.
+async fn publishes_in_transactions(
+    protected: &Protected,
+    caller: &Caller<'_>,
+    parts: &mut Vec<Running>,
+) -> anyhow::Result<()> {
+    let mut wires = Wires::right("connector");
+    wires.more = "[connector]\ndelivery = \"exactly_once\"";
+    let mut exact = Running::start(caller.world, protected, "connector-exact", &wires)?;
+    let at = PARTS.iter().position(|part| *part == "connector").context("a connector")?;
+    std::mem::swap(&mut exact, &mut parts[at]);
+    exact.stop().await?;
+    parts[at].ready().await?;
+    let ingest = &parts[0];
+    let id = caller
+        .submit(ingest, json!({"type": "echo", "payload": {}}))
+        .await?;
+    caller.ends(ingest, &id, "DONE").await?;
+    let marks = posthaste_broker::Admin::new(&protected.kafka_set_up()?)?;
+    eventually("the position is marked", async || {
+        let (low, high) = marks.watermarks(topics::POSITIONS, 0).await?;
+        ensure!(high > low, "no mark");
+        Ok(())
+    })
+    .await
 }
 
 /// Every way of a task through the record: at once, later, again after a failure, never.

@@ -39,6 +39,7 @@ fn rule(command: &str) -> anyhow::Result<Rule> {
             "--allow-principal" => rule.principal = value.to_owned(),
             "--topic" => (rule.resource_kind, rule.resource) = (2, value.to_owned()),
             "--group" => (rule.resource_kind, rule.resource) = (3, value.to_owned()),
+            "--transactional-id" => (rule.resource_kind, rule.resource) = (5, value.to_owned()),
             "--resource-pattern-type" if value == "prefixed" => rule.pattern = 4,
             "--operation" => rule.operations.push(match value {
                 "Read" => 3,

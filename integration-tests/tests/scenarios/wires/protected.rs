@@ -36,6 +36,8 @@ pub(crate) struct Wires {
     pub(crate) kafka_host: &'static str,
     pub(crate) kafka_ca: &'static str,
     pub(crate) kafka_password: String,
+    /// Sections of the configuration that others do not have.
+    pub(crate) more: &'static str,
 }
 
 impl Wires {
@@ -49,6 +51,7 @@ impl Wires {
             kafka_host: "localhost",
             kafka_ca: "ours.pem",
             kafka_password: password("kafka", part),
+            more: "",
         }
     }
 }
@@ -164,6 +167,7 @@ builtins = true
 [delivery]
 allow_private_addresses = true
 allow_http = true
+{}
 "#,
             wires.database_password,
             wires.database_host,
@@ -174,6 +178,7 @@ allow_http = true
             password("registry", "any"),
             self.registry.port(),
             certificate("ours.pem"),
+            wires.more,
         );
         let path = self.directory.path().join(name).with_extension("toml");
         std::fs::write(&path, text)?;
