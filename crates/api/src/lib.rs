@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod connector;
 mod endpoint;
 mod errors;
 mod event;
@@ -9,6 +10,7 @@ mod problem;
 mod submit;
 mod task;
 
+pub use connector::{Connector, ConnectorInstance, ConnectorList, ConnectorLog};
 pub use endpoint::{
     Attempt, AttemptPage, Endpoint, EndpointPage, EndpointPatch, EndpointSecret, NewEndpoint,
 };

@@ -257,3 +257,49 @@ pub(crate) fn ready() -> Value {
 pub(crate) fn not_ready() -> Value {
     json!({ "role": "ingest", "status": "not ready", "checks": { "database": "no answer within 1000 ms" } })
 }
+
+pub(crate) fn connector() -> Value {
+    json!({
+        "slot": "posthaste",
+        "state": "streaming",
+        "is_paused": false,
+        "paused_at": null,
+        "paused_by": null,
+        "waits_for": null,
+        "holder": "connector-1:7:5f3a9c21",
+        "delivery": "at_least_once",
+        "on_wal_limit": "refuse",
+        "instances": [{
+            "name": "connector-1:7:5f3a9c21",
+            "state": "streaming",
+            "waits_for": null,
+            "delivery": "at_least_once",
+            "since": "2026-11-24T09:00:00Z",
+        }],
+        "log": {
+            "wal_status": "reserved",
+            "lag_bytes": 2048,
+            "lag_s": 0,
+            "retained_bytes": 1_048_576,
+            "retained_bytes_max": 1_073_741_824,
+            "wal_share": 0.000_976_562_5,
+            "safe_wal_bytes": 1_072_693_248,
+            "is_failover": true,
+            "server_pid": 4711,
+        },
+    })
+}
+
+pub(crate) fn connector_paused() -> Value {
+    let mut connector = connector();
+    connector["state"] = json!("paused");
+    connector["instances"][0]["state"] = json!("paused");
+    connector["is_paused"] = json!(true);
+    connector["paused_at"] = json!("2026-11-24T09:30:00Z");
+    connector["paused_by"] = json!("key_01k0c1x9d7e5v3r1m8q6s4t2w0");
+    connector
+}
+
+pub(crate) fn connector_list() -> Value {
+    json!({ "connectors": [connector()] })
+}

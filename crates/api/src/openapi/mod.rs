@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made from the shapes of this crate and the limits of `posthaste_types`. It describes what
 //! the roles answer; the handlers are theirs.
 
+mod connectors;
 mod endpoints;
 mod events;
 mod examples;
@@ -34,7 +35,7 @@ Bodies are JSON (UTF-8), times RFC 3339 in UTC. Every refusal is a problem docum
 unknown fields and parameters are refused by name. GET routes answer HEAD too. A request may carry an `X-Request-Id`, \
 which its answer carries too.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("tasks", "Submit tasks, read them, wait for them, change them."),
     ("events", "Follow what happens, without loss over reconnects."),
     (
@@ -42,6 +43,10 @@ const TAGS: [(&str, &str); 5] = [
         "Webhooks: who gets which events, and what came of it.",
     ),
     ("keys", "API keys, stream tokens for browsers, the audit log."),
+    (
+        "connectors",
+        "For operators: how the way from the database to Kafka is, and to let it stand still.",
+    ),
     (
         "operating",
         "Health, readiness, metrics and this document; served without a key.",
@@ -57,6 +62,7 @@ pub fn openapi() -> OpenApi {
         events::operations(),
         endpoints::operations(),
         keys::operations(),
+        connectors::operations(),
         operating::operations(),
     ];
     for operation in groups.into_iter().flatten() {
@@ -155,6 +161,8 @@ fn schemas() -> Vec<(String, RefOr<Schema>)> {
     add::<crate::StreamToken>(&mut schemas);
     add::<crate::AuditEntry>(&mut schemas);
     add::<crate::AuditPage>(&mut schemas);
+    add::<crate::Connector>(&mut schemas);
+    add::<crate::ConnectorList>(&mut schemas);
     add::<crate::Problem>(&mut schemas);
     add::<operating::Health>(&mut schemas);
     add::<operating::Readiness>(&mut schemas);

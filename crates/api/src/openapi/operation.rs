@@ -91,16 +91,18 @@ impl Operation {
 
     /// The ids in its path; what is no id names nothing.
     fn path_parameters(mut self) -> Self {
-        let Some((before, _)) = self.path.split_once("/{id}") else {
+        let Some((before, rest)) = self.path.split_once("/{") else {
             return self;
         };
+        let (name, _) = rest.split_once('}').expect("a parameter's name ends");
         let (schema, about) = match before {
             "/v1/tasks" => ("TaskId", "The task's id."),
             "/v1/endpoints" => ("EndpointId", "The endpoint's id."),
+            "/v1/connectors" => ("Slot", "The replication slot that the connector reads."),
             _ => ("KeyId", "The key's id."),
         };
         let parameter = ParameterBuilder::new()
-            .name("id")
+            .name(name)
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
             .description(Some(about))
