@@ -3,6 +3,7 @@
 mod datum;
 mod error;
 mod event;
+mod fit;
 mod frame;
 mod json;
 mod request;
