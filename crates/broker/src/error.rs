@@ -63,6 +63,16 @@ pub enum Error {
         /// What the HTTP client said.
         source: reqwest::Error,
     },
+    /// A schema that the registry has and that no value can be written by.
+    #[error("the newest schema of `{subject}`, {id}, cannot be used: {source}")]
+    UnusableSchema {
+        /// The subject.
+        subject: String,
+        /// The schema's id.
+        id: i32,
+        /// What is wrong with it.
+        source: posthaste_schema::DecodeError,
+    },
     /// A setting does not fit; the text says which.
     #[error("{0}")]
     Setup(String),
@@ -82,7 +92,7 @@ impl Error {
         match self {
             Self::Kafka { source, .. } => kind_of_kafka(source),
             Self::TimedOut(_) | Self::Fatal(_) => ErrorKind::Unavailable,
-            Self::UnknownTopic(_) | Self::Setup(_) => ErrorKind::Setup,
+            Self::UnknownTopic(_) | Self::Setup(_) | Self::UnusableSchema { .. } => ErrorKind::Setup,
             Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
             Self::Registry { source, .. } if source.retriable => ErrorKind::Unavailable,
             Self::Registry { source, .. } => kind_of_registry(source),

@@ -11,19 +11,21 @@ use crate::context::Quiet;
 use crate::record::Importer;
 use crate::{Error, KafkaOptions, Record};
 
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const READ_WAIT: Duration = Duration::from_secs(30);
 /// The first look back, in offsets: one for the record, the rest for control records of transactions.
 const FIRST_LOOK_BACK: i64 = 4;
 /// Each further look back is so many times longer.
 const LOOK_BACK_FACTOR: i64 = 16;
 
-/// For each of `partitions`, what `pick` makes of its last record that it makes anything of, among the last
+/// Where a partition's kept records begin, and the offset after the last one.
+pub(crate) type Log = (i64, i64);
+
+/// For each of `logs`, what `pick` makes of its last record that it makes anything of, among the last
 /// `look_back_max` offsets. Blocks.
 pub(crate) fn last_matching<T>(
     kafka: &KafkaOptions,
     topic: &str,
-    partitions: &[i32],
+    mut logs: BTreeMap<i32, Log>,
     look_back_max: i64,
     pick: impl Fn(&Record) -> Option<T>,
 ) -> Result<BTreeMap<i32, T>, Error> {
@@ -40,15 +42,6 @@ pub(crate) fn last_matching<T>(
     let consumer: BaseConsumer<Quiet> = consumer
         .create_with_context(Quiet)
         .map_err(Error::kafka("start a reader of partitions' ends"))?;
-    let mut logs = BTreeMap::new();
-    for &partition in partitions {
-        let log = consumer
-            .fetch_watermarks(topic, partition, ANSWER_WAIT)
-            .map_err(Error::kafka("tell watermarks"))?;
-        if log.0 < log.1 {
-            logs.insert(partition, log);
-        }
-    }
     let mut found = BTreeMap::new();
     let mut look_back = FIRST_LOOK_BACK.min(look_back_max);
     while !logs.is_empty() {
@@ -66,7 +59,7 @@ pub(crate) fn last_matching<T>(
 fn read_ends<T>(
     consumer: &BaseConsumer<Quiet>,
     topic: &str,
-    logs: &BTreeMap<i32, (i64, i64)>,
+    logs: &BTreeMap<i32, Log>,
     look_back: i64,
     pick: &impl Fn(&Record) -> Option<T>,
     found: &mut BTreeMap<i32, T>,

@@ -27,10 +27,10 @@ pub struct OutRecord {
     pub partition: Option<i32>,
     /// The key.
     pub key: Option<Bytes>,
-    /// The value.
-    pub value: Bytes,
-    /// The headers.
-    pub headers: Vec<(HeaderName, Bytes)>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// The headers; `None` is a null.
+    pub headers: Vec<(HeaderName, Option<Bytes>)>,
 }
 
 /// A cheap handle on an idempotent producer.
@@ -68,12 +68,11 @@ impl Producer {
         for (name, value) in &record.headers {
             headers = headers.insert(Header {
                 key: name,
-                value: Some(&value[..]),
+                value: value.as_deref(),
             });
         }
-        let mut message = FutureRecord::<[u8], [u8]>::to(&record.topic)
-            .payload(&record.value)
-            .headers(headers);
+        let mut message = FutureRecord::<[u8], [u8]>::to(&record.topic).headers(headers);
+        message.payload = record.value.as_deref();
         message.key = record.key.as_deref();
         message.partition = record.partition;
         match self.0.send(message, QUEUE_WAIT).await {
@@ -90,16 +89,16 @@ impl Producer {
     pub async fn dead_letter(&self, record: &Record, reason: &str) -> Result<(), Error> {
         let source = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let mut headers = record.headers.clone();
-        headers.push((topics::HEADER_DEAD_SOURCE.into(), source.into()));
+        headers.push((topics::HEADER_DEAD_SOURCE.into(), Some(source.into())));
         headers.push((
             topics::HEADER_DEAD_REASON.into(),
-            Bytes::copy_from_slice(reason.as_bytes()),
+            Some(Bytes::copy_from_slice(reason.as_bytes())),
         ));
         let dead = OutRecord {
             topic: topics::DEAD_LETTERS.to_owned(),
             partition: None,
             key: record.key.clone(),
-            value: record.value.clone().unwrap_or_default(),
+            value: record.value.clone(),
             headers,
         };
         self.send(dead).await.map(drop)

@@ -33,19 +33,18 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// The headers in their order; a name may come more than once.
-    pub headers: Vec<(HeaderName, Bytes)>,
+    /// The headers in their order; a name may come more than once, and `None` is a null, which is not an empty value.
+    pub headers: Vec<(HeaderName, Option<Bytes>)>,
     /// The record's time, milliseconds since 1970; 0 when it has none.
     pub timestamp_ms: i64,
 }
 
 impl Record {
-    /// The value of the first header of this name.
+    /// The value of the first header of this name that has one: a null says that there is nothing to tell.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers
             .iter()
-            .find(|(header, _)| header == name)
-            .map(|(_, value)| &value[..])
+            .find_map(|(header, value)| value.as_deref().filter(|_| header == name))
     }
 
     /// Where it was read.
@@ -59,7 +58,7 @@ impl Record {
     /// Bytes of key, value and headers' values.
     pub fn byte_count(&self) -> usize {
         let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        len(&self.key) + len(&self.value) + self.headers.iter().map(|(_, value)| value.len()).sum::<usize>()
+        len(&self.key) + len(&self.value) + self.headers.iter().map(|(_, value)| len(value)).sum::<usize>()
     }
 }
 
@@ -103,7 +102,7 @@ impl Importer {
             value: value.map(&mut take),
             headers: headers.map_or_else(Vec::new, |headers| {
                 let header = |header: rdkafka::message::Header<'_, &[u8]>| {
-                    (header_name(header.key), take(header.value.unwrap_or_default()))
+                    (header_name(header.key), header.value.map(&mut take))
                 };
                 headers.iter().map(header).collect()
             }),

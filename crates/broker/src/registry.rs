@@ -103,7 +103,7 @@ impl Registry {
     /// An encoder by the newest schema of `subject`; `None`: there is none, or it is not Avro.
     ///
     /// # Errors
-    /// The registry is away, or its text is no Avro schema.
+    /// [`Error::UnusableSchema`]: its text is no Avro schema, or needs another one. The registry is away.
     pub async fn latest(&self, subject: &str) -> Result<Option<JsonEncoder>, Error> {
         const OPERATION: &str = "give a subject's newest schema";
         let failed = |source| Error::RegistryHttp {
@@ -125,7 +125,7 @@ impl Registry {
             .map_err(failed)?;
         let unusable = || {
             Error::Setup(format!(
-                "the registry's newest schema of `{subject}` cannot be used"
+                "what answers at the registry's address for `{subject}` is no registry"
             ))
         };
         let newest: serde_json::Value = serde_json::from_str(&body).map_err(|_| unusable())?;
@@ -138,7 +138,11 @@ impl Registry {
         };
         JsonEncoder::new(SchemaId(id), avsc)
             .map(Some)
-            .map_err(|_| unusable())
+            .map_err(|source| Error::UnusableSchema {
+                subject: subject.to_owned(),
+                id,
+                source,
+            })
     }
 
     /// Sets the compatibility rule (`BACKWARD` and so on) of a subject, or of all that have none of their own.

@@ -393,7 +393,7 @@ pub(crate) async fn poison_records_go_to_the_dead_letters_and_the_rest_goes_on(
                 topic: topic.clone(),
                 partition: None,
                 key: None,
-                value: poison.to_vec().into(),
+                value: Some(poison.to_vec().into()),
                 headers: Vec::new(),
             };
             producer.send(record).await?;

@@ -106,8 +106,9 @@ struct Seen {
 impl From<&Record> for Seen {
     fn from(record: &Record) -> Self {
         let bytes = |part: &Option<_>| part.as_deref().map(<[u8]>::to_vec).unwrap_or_default();
-        let headers = record.headers.iter().filter(|(name, value)| {
-            ![topics::HEADER_POSITION, topics::HEADER_EVENT_ID].contains(&name.as_ref()) && !value.is_empty()
+        let headers = record.headers.iter().filter_map(|(name, value)| {
+            let is_seen = ![topics::HEADER_POSITION, topics::HEADER_EVENT_ID].contains(&name.as_ref());
+            Some((name, value.as_ref().filter(|_| is_seen)?))
         });
         Self {
             partition: record.partition,

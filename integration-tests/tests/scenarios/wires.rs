@@ -269,7 +269,7 @@ async fn poison_is_put_aside(protected: &Protected) -> anyhow::Result<()> {
         topic: topics::tasks_topic(topics::DEFAULT_QUEUE),
         partition: None,
         key: Some("poison".into()),
-        value: "no Avro".into(),
+        value: Some("no Avro".into()),
         headers: Vec::new(),
     };
     Producer::new(&kafka)?.send(poison).await?;

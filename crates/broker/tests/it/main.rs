@@ -93,8 +93,8 @@ impl Fixture {
             topic: topic.to_owned(),
             partition: Some(partition),
             key: None,
-            value: value.to_owned().into(),
-            headers: vec![("who".into(), "test".into())],
+            value: Some(value.to_owned().into()),
+            headers: vec![("who".into(), Some("test".into()))],
         };
         self.producer.send(record).await.unwrap().1
     }

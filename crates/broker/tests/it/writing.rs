@@ -51,7 +51,7 @@ fn keys_go_to_the_partition_that_we_compute() {
                 topic: topic.clone(),
                 partition: None,
                 key: Some(key.into()),
-                value: "value".into(),
+                value: Some("value".into()),
                 headers: Vec::new(),
             };
             let (partition, _) = broker.producer.send(record).await.unwrap();
@@ -183,5 +183,34 @@ fn nothing_is_written_behind_a_record_that_the_broker_refuses() {
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::BadRecord));
         assert!(producer.fatal().is_some());
         assert_eq!(last(&broker, &topic).await.as_deref(), Some(&b"before"[..]));
+    });
+}
+
+#[test]
+fn nulls_and_empty_values_stay_apart_in_records() {
+    with_broker(|broker| async move {
+        let topic = broker.topic(1, &[]).await;
+        let headers = [("null", None), ("empty", Some("")), ("twice", None), ("twice", Some("2"))];
+        let record = OutRecord {
+            topic: topic.clone(),
+            partition: Some(0),
+            key: Some("".into()),
+            value: None,
+            headers: headers
+                .map(|(name, value)| (name.into(), value.map(Into::into)))
+                .into(),
+        };
+        broker.producer.send(record.clone()).await.unwrap();
+        let read = broker
+            .admin
+            .last_matching(&topic, vec![0], 10, |record| Some(record.clone()));
+        let read = read.await.unwrap().remove(&0).unwrap();
+        assert_eq!(
+            (&read.key, &read.value, &read.headers),
+            (&record.key, &record.value, &record.headers)
+        );
+        assert_eq!(read.header("null"), None);
+        assert_eq!(read.header("empty"), Some(&b""[..]));
+        assert_eq!(read.header("twice"), Some(&b"2"[..]));
     });
 }

@@ -117,12 +117,12 @@ impl World {
     pub(crate) async fn publish(&self, event: &TaskEvent) -> i32 {
         let key = event.task_id.to_string();
         let partition = partition_of(key.as_bytes(), PARTITION_COUNT);
-        let header = |name: &'static str, value: &str| (name.into(), Bytes::from(value.to_owned()));
+        let header = |name: &'static str, value: &str| (name.into(), Some(Bytes::from(value.to_owned())));
         let record = OutRecord {
             topic: topics::RESULTS.to_owned(),
             partition: Some(partition),
             key: Some(Bytes::from(key)),
-            value: Bytes::from(event.encode(self.schema_id)),
+            value: Some(Bytes::from(event.encode(self.schema_id))),
             headers: vec![header(topics::HEADER_EVENT_TYPE, event.kind.as_str())],
         };
         self.producer.send(record).await.unwrap();
@@ -135,7 +135,7 @@ impl World {
             topic: topics::RESULTS.to_owned(),
             partition: Some(0),
             key: None,
-            value: Bytes::from_static(b"garbage"),
+            value: Some(Bytes::from_static(b"garbage")),
             headers: Vec::new(),
         };
         self.producer.send(record).await.unwrap();

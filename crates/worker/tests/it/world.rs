@@ -225,7 +225,7 @@ impl World {
             topic: topics::tasks_topic(&self.queue),
             partition,
             key: key.map(Bytes::from),
-            value: value.into(),
+            value: Some(value.into()),
             headers: Vec::new(),
         };
         self.producer.send(record).await.unwrap();
