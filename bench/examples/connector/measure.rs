@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
 
 use crate::arrivals::Arrivals;
@@ -17,6 +17,8 @@ use crate::world::{World, eventually};
 pub(crate) struct Sizes {
     /// Rows of a drain.
     drain_rows: u64,
+    /// Rows of one large transaction.
+    transaction_rows: u64,
     /// How long rows come at a fixed rate.
     paced: Duration,
     idle: Duration,
@@ -27,12 +29,14 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) const WHOLE: Self = Self {
         drain_rows: 200_000,
+        transaction_rows: 1_000_000,
         paced: Duration::from_secs(10),
         idle: Duration::from_secs(10),
         around_kill: Duration::from_secs(8),
     };
     pub(crate) const QUICK: Self = Self {
         drain_rows: 50_000,
+        transaction_rows: 100_000,
         paced: Duration::from_secs(3),
         idle: Duration::from_secs(3),
         around_kill: Duration::from_secs(3),
@@ -41,6 +45,8 @@ impl Sizes {
 
 const WARM_UP_ROWS: u64 = 50_000;
 const RATES: [u64; 2] = [200, 2000];
+/// How long a topic is new.
+const FIRST: Duration = Duration::from_secs(1);
 const KILL_RATE: u64 = 2000;
 /// What was on its way to the subscriber when the connector died.
 const KILL_NOISE: Duration = Duration::from_millis(30);
@@ -57,7 +63,12 @@ pub(crate) async fn all(world: &World, mode: &Mode, sizes: &Sizes) -> anyhow::Re
         figures.add(title("connector us/row"), drained.connector_us);
         figures.add(title("walsender us/row"), drained.walsender_us);
     }
-    figures.add("memory at its peak, MB", peak_mb(subject.pid().await?)?);
+    figures.add("drains, memory at its peak, MB", peak_mb(subject.pid().await?)?);
+    transaction(world, sizes.transaction_rows).await?;
+    figures.add(
+        "large transaction, memory at its peak, MB",
+        peak_mb(subject.pid().await?)?,
+    );
     idle(&subject, sizes.idle, &mut figures).await?;
     for rate in RATES {
         latency(world, &subject, rate, sizes.paced, &mut figures).await?;
@@ -84,7 +95,9 @@ async fn drain(
     let (topic, pid) = (world.topic().await?, subject.pid().await?);
     subject.pause().await?;
     rows::fill(world, &topic, count, rows_per_commit).await?;
-    let before = (cpu_ms(pid)?, cpu_ms(subject.walsender)?);
+    let walsender = cpu_ms(subject.walsender)
+        .context("the filling took longer than the stream of a frozen connector lives")?;
+    let before = (cpu_ms(pid)?, walsender);
     let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     subject.resume().await?;
     eventually("all rows are on the topic", async || {
@@ -107,6 +120,16 @@ async fn drain(
         connector_us: per_row(before.0, after.0),
         walsender_us: per_row(before.1, after.1),
     })
+}
+
+/// All of it comes while the connector runs.
+async fn transaction(world: &World, count: u64) -> anyhow::Result<()> {
+    let topic = world.topic().await?;
+    rows::fill(world, &topic, count, count).await?;
+    let arrivals = Arrivals::read(world, &topic, count).await?;
+    let lost = arrivals.lost();
+    ensure!(lost == 0, "{lost} rows of a large transaction are lost");
+    Ok(())
 }
 
 /// Processor time of connector and walsender over a while, in percent of a core.
@@ -147,7 +170,8 @@ async fn idle(subject: &Subject, duration: Duration, figures: &mut Figures) -> a
     Ok(())
 }
 
-/// From the commit's acknowledgement to the record at a subscriber, both seen by this process.
+/// From the commit's acknowledgement to the record at a subscriber, both seen by this process. What a topic costs that the
+/// connector has not met is told by its first row, and the percentiles are those of the rows after the first second.
 async fn latency(
     world: &World,
     subject: &Subject,
@@ -156,6 +180,7 @@ async fn latency(
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
     let topic = world.topic().await?;
+    let duration = FIRST + duration;
     let count = rate * duration.as_secs();
     let load = Load::begin(subject).await?;
     let write = async {
@@ -170,9 +195,15 @@ async fn latency(
         arrivals.lost()
     );
     let mut histogram = Histogram::<u64>::new(3)?;
-    for (committed, arrived) in committed.iter().zip(arrivals.first.iter().flatten()) {
-        // The log is read as soon as it is on disk, which may be before the writer hears of it.
-        let wait = arrived.saturating_duration_since(*committed);
+    // The log is read as soon as it is on disk, which may be before the writer hears of it.
+    let waits = committed.iter().zip(arrivals.first.iter().flatten());
+    let mut waits = waits.map(|(committed, arrived)| arrived.saturating_duration_since(*committed));
+    let first = waits.next().context("there is a first row")?;
+    figures.add(
+        format!("{rate} rows/s, first row of a topic ms"),
+        first.as_secs_f64() * 1000.0,
+    );
+    for wait in waits.skip(usize::try_from(rate * FIRST.as_secs())?) {
         histogram.record(u64::try_from(wait.as_micros())?)?;
     }
     for (what, quantile) in [("p50", 0.5), ("p99", 0.99)] {

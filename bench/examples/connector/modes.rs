@@ -28,6 +28,10 @@ pub(crate) const MODES: &[Mode] = &[
         kind: Kind::Ours(&[]),
     },
     Mode {
+        name: "ours exactly once",
+        kind: Kind::Ours(&[("POSTHASTE_CONNECTOR__DELIVERY", "exactly_once")]),
+    },
+    Mode {
         name: "debezium default",
         kind: Kind::Debezium {
             tuning: DebeziumTuning::Default,

@@ -14,14 +14,40 @@ const KEY_COUNT: u64 = 1000;
 /// What one connection writes with ease, a commit for each row.
 const ROWS_PER_S_AND_LANE: u64 = 250;
 
+/// Before the first row of a schedule: connections are made, and the subscriber waits at the topic's end.
+const LEAD: Duration = Duration::from_secs(1);
+/// Connections that fill at once. A connector that stands still meanwhile must not be taken for dead, which ours would be
+/// after 4 s.
+const FILL_LANE_COUNT: u64 = 2;
+
 /// Commits `count` rows, so many at a time. Nobody waits for the disk: only the reading is measured.
 pub(crate) async fn fill(world: &World, topic: &str, count: u64, rows_per_commit: u64) -> anyhow::Result<()> {
+    let mut lanes = tokio::task::JoinSet::new();
+    for lane in 0..FILL_LANE_COUNT {
+        let (client, block) = (
+            world.connect().await?,
+            filling(topic, count, rows_per_commit, lane),
+        );
+        lanes.spawn(async move {
+            client.batch_execute("set synchronous_commit = off").await?;
+            client.batch_execute(&block).await
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane??;
+    }
+    // Only what is on disk is streamed.
+    world.database.batch_execute("checkpoint").await?;
+    Ok(())
+}
+
+/// The lane's part of it.
+fn filling(topic: &str, count: u64, rows_per_commit: u64, lane: u64) -> String {
     let filler = PAYLOAD_BYTES - NUMBER_BYTES;
     let commits = count / rows_per_commit;
-    let block = format!(
-        "set synchronous_commit = off;
-         do $$ begin
-             for n in 0..{commits} - 1 loop
+    format!(
+        "do $$ begin
+             for n in {lane}..{commits} - 1 by {FILL_LANE_COUNT} loop
                  insert into {TABLE} ({COLUMNS})
                  select gen_random_uuid(), '{topic}', 'key-' || i % {KEY_COUNT}, 'bench.row',
                         int8send(i) || decode(repeat('5a', {filler}), 'hex'), 'default'
@@ -29,14 +55,7 @@ pub(crate) async fn fill(world: &World, topic: &str, count: u64, rows_per_commit
                  commit;
              end loop;
          end $$"
-    );
-    let client = world.connect().await?;
-    for command in block.split_inclusive("off;") {
-        client.batch_execute(command).await?;
-    }
-    // Only what is on disk is streamed.
-    world.database.batch_execute("checkpoint").await?;
-    Ok(())
+    )
 }
 
 /// Removes all rows: what is measured is the log, and the disk is not endless.
@@ -54,7 +73,7 @@ pub(crate) async fn paced(
 ) -> anyhow::Result<Vec<Instant>> {
     let count = rate * duration.as_secs();
     let lane_count = rate.div_ceil(ROWS_PER_S_AND_LANE);
-    let begun = Instant::now() + Duration::from_millis(50);
+    let begun = Instant::now() + LEAD;
     let mut lanes = tokio::task::JoinSet::new();
     for lane in 0..lane_count {
         let (client, topic) = (world.connect().await?, topic.to_owned());
