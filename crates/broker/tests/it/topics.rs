@@ -68,23 +68,3 @@ fn the_last_record_that_fits_is_found_behind_others_within_the_bound() {
         assert_eq!(found, [(0, "wanted-0".to_owned())].into());
     });
 }
-
-#[test]
-fn zz_look() {
-    with_broker(|broker| async move {
-        for round in 0..6 {
-            let topic = broker.topic(8, &[]).await;
-            if round > 3 { broker.write(&topic, 0, "wanted-0").await; }
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-            let t = std::time::Instant::now();
-            let p = broker.admin.partitions(&topic).await.unwrap();
-            let a = t.elapsed();
-            broker.admin.last_matching(&topic, p.clone(), 4096, |r| Some(r.clone())).await.unwrap();
-            let b = t.elapsed();
-            broker.admin.record_bytes_max(&topic).await;
-            let c = t.elapsed();
-            for q in p { broker.admin.watermarks(&topic, q).await.unwrap(); }
-            eprintln!("LOOK {round} partitions {a:?} last {:?} bytes {:?} marks {:?}", b - a, c - b, t.elapsed() - c);
-        }
-    });
-}
