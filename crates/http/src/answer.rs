@@ -39,7 +39,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(body: Whole, untaken: Option<Untaken>, entry: Option<Box<Entry>>, busy: Busy) -> Self {
+    pub(crate) fn new(
+        body: Whole,
+        untaken: Option<Untaken>,
+        entry: Option<Box<Entry>>,
+        mut busy: Busy,
+    ) -> Self {
+        busy.set_answered();
         // The head has to go out before the body is polled.
         flow::wait_for_peer();
         Self {

@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use warp::http::Request;
 
 use crate::door::Door;
+use crate::flooders::{Flooders, is_flood};
 use crate::flow::Streams;
 use crate::front::Front;
 use crate::paced::{Pace, Paced};
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     builder: auto::Builder<Streams>,
     door: Arc<Door>,
     tls: Option<Tls>,
+    flooders: Flooders,
     /// Asks connections to end after the request in flight.
     stopper: Stopper,
     /// Ends connections at once.
@@ -71,6 +73,7 @@ impl Server {
             builder: builder(),
             door: Arc::new(Door::new(routes, front)),
             tls,
+            flooders: Flooders::default(),
             stopper,
             cut: Stopper::new(),
         }
@@ -104,7 +107,8 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let pace = Arc::new(Pace::default());
-        let socket = Paced::new(socket, Arc::clone(&pace), place);
+        let pause = self.flooders.pause_of(peer.0);
+        let socket = Paced::new(socket, Arc::clone(&pace), place).with_pause(pause);
         let service = service_fn(|request: Request<Incoming>| {
             let passing = Arc::clone(&self.door).pass(request, peer, pace.begin());
             async { Ok::<_, Infallible>(passing.await) }
@@ -119,6 +123,9 @@ impl Server {
             tokio::select! {
                 result = connection.as_mut() => {
                     if let Err(error) = result {
+                        if pace.is_flooded() || is_flood(&*error) {
+                            self.flooders.note(peer.0);
+                        }
                         tracing::debug!(%error, "a connection ended with an error");
                     }
                     return;

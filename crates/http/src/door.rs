@@ -93,6 +93,8 @@ impl Door {
         let is_h2 = request.version() == Version::HTTP_2;
         if is_h2 {
             busy.pace().set_free();
+            // A request that is taken back already is dropped at the first pause: before any work is done for it.
+            tokio::task::yield_now().await;
         }
         // What was only read can be asked for again.
         let is_refusable = matches!(*request.method(), Method::GET | Method::HEAD);

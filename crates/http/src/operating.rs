@@ -13,6 +13,7 @@ use warp::http::StatusCode;
 
 use crate::reject::get;
 use crate::response::{HttpResponse, Routes, json, text};
+use crate::scrape::Scrape;
 
 /// A dependency's name and whether it answers; the error is for operators.
 pub type Check = (&'static str, Result<(), String>);
@@ -58,7 +59,7 @@ async fn ready(role: &'static str, readiness: Arc<dyn Readiness>) -> HttpRespons
 /// `GET /metrics`: `metrics_page`, in Prometheus' text format.
 pub fn operating(
     role: &'static str,
-    metrics_page: impl Fn() -> String + Clone + Send + Sync + 'static,
+    metrics_page: impl Fn() -> String + Send + Sync + 'static,
     readiness: Arc<dyn Readiness>,
 ) -> Routes {
     let healthz = warp::path!("healthz")
@@ -67,11 +68,12 @@ pub fn operating(
     let readyz = warp::path!("readyz")
         .and(get())
         .then(move || ready(role, Arc::clone(&readiness)));
+    let scrape = Arc::new(Scrape::new(metrics_page));
     let metrics = warp::path!("metrics").and(get()).map(move || {
         text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            metrics_page(),
+            scrape.page(),
         )
     });
     healthz.or(readyz).unify().or(metrics).unify().boxed()

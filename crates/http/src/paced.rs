@@ -4,12 +4,12 @@
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use posthaste_runtime::metric;
-use posthaste_types::limits::{ANSWER_STALL_S_MAX, HEADER_READ_S_MAX};
+use posthaste_types::limits::{ANSWER_STALL_S_MAX, H2_TAKEN_BACK_COUNT_MAX, HEADER_READ_S_MAX};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -23,6 +23,8 @@ pub(crate) struct Pace {
     ended: AtomicU64,
     /// HTTP/2 or an upgraded connection: bytes that come between requests need not begin a head.
     is_free: AtomicBool,
+    /// How many more requests were taken back than answered, of late.
+    taken_back: AtomicU32,
     small_answers: SmallAnswers,
 }
 
@@ -30,7 +32,10 @@ impl Pace {
     /// Notes a request, whose head has come, until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        Busy {
+            pace: Arc::clone(self),
+            is_answered: false,
+        }
     }
 
     /// Notes that from now on the peer may send what it likes when it likes.
@@ -41,6 +46,11 @@ impl Pace {
     /// Its small answers that are not taken yet, where there may be several.
     pub(crate) const fn small_answers(&self) -> &SmallAnswers {
         &self.small_answers
+    }
+
+    /// Whether the peer takes its requests back rather than wait for their answers.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.taken_back.load(Ordering::Relaxed) > H2_TAKEN_BACK_COUNT_MAX
     }
 
     /// Whether a request has come.
@@ -58,17 +68,34 @@ impl Pace {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Pace>);
+pub(crate) struct Busy {
+    pace: Arc<Pace>,
+    is_answered: bool,
+}
 
 impl Busy {
     pub(crate) const fn pace(&self) -> &Arc<Pace> {
-        &self.0
+        &self.pace
+    }
+
+    /// Notes that there is an answer, which makes up for one that was not wanted.
+    pub(crate) fn set_answered(&mut self) {
+        self.is_answered = true;
+        let taken_back = &self.pace.taken_back;
+        if taken_back.load(Ordering::Relaxed) > 0 {
+            let less = |count: u32| count.checked_sub(1);
+            // None to make up for any more.
+            let _ = taken_back.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.pace.ended.fetch_add(1, Ordering::Relaxed);
+        if !self.is_answered {
+            self.pace.taken_back.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -102,12 +129,32 @@ impl Deadline {
     }
 }
 
+/// What no HTTP/1.1 request begins with.
+const H2_BEGINNING: [u8; 3] = *b"PRI";
+
+/// Time that must pass before more is read than what tells HTTP/2 from HTTP/1.1.
+struct Pause {
+    /// How many bytes of [`H2_BEGINNING`] have come.
+    seen: usize,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Pause {
+    fn new(until: Instant) -> Self {
+        Self {
+            seen: 0,
+            sleep: Box::pin(tokio::time::sleep_until(until)),
+        }
+    }
+}
+
 /// The socket, plain or TLS, with the place that its connection takes.
 pub(crate) struct Paced<S> {
     socket: S,
     pace: Arc<Pace>,
     stall: Deadline,
     head: Deadline,
+    pause: Option<Box<Pause>>,
     /// The request count at which `head` was started: it is over once there is one more.
     head_after: u64,
     _place: Place,
@@ -120,9 +167,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Paced<S> {
             pace,
             stall: Deadline::default(),
             head: Deadline::default(),
+            pause: None,
             head_after: 0,
             _place: place,
         }
+    }
+
+    /// The same, which reads no HTTP/2 connection further than its first bytes until then.
+    pub(crate) fn with_pause(self, until: Option<Instant>) -> Self {
+        Self {
+            pause: until.map(|until| Box::new(Pause::new(until))),
+            ..self
+        }
+    }
+
+    /// Reads what tells HTTP/2 from HTTP/1.1, and then pauses or not.
+    fn read_paused(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let Some(pause) = &mut self.pause else {
+            return Pin::new(&mut self.socket).poll_read(context, buffer);
+        };
+        if pause.seen < H2_BEGINNING.len() {
+            let mut bytes = [0; H2_BEGINNING.len()];
+            let count = buffer.remaining().min(bytes.len() - pause.seen);
+            let mut few = ReadBuf::new(&mut bytes[..count]);
+            let outcome = Pin::new(&mut self.socket).poll_read(context, &mut few);
+            buffer.put_slice(few.filled());
+            if H2_BEGINNING[pause.seen..].starts_with(few.filled()) {
+                pause.seen += few.filled().len();
+            } else {
+                self.pause = None;
+            }
+            return outcome;
+        }
+        ready!(pause.sleep.as_mut().poll(context));
+        self.pause = None;
+        Pin::new(&mut self.socket).poll_read(context, buffer)
     }
 
     /// Passes on what writing told, and an error when it has waited for the peer too long.
@@ -176,8 +255,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let this = self.get_mut();
+        if this.pace.is_flooded() {
+            return Poll::Ready(Err(Error::other("the peer takes back too many requests")));
+        }
         let before = buffer.filled().len();
-        let outcome = Pin::new(&mut this.socket).poll_read(context, buffer);
+        let outcome = this.read_paused(context, buffer);
         this.read(context, outcome, buffer.filled().len() > before)
     }
 }

@@ -86,7 +86,7 @@ impl Drop for Place {
 }
 
 /// What counts as one address: an IPv6 customer commonly holds a whole /64.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,

@@ -24,6 +24,8 @@ metrics_list! {
     counter HTTP_CONNECTIONS_REFUSED = "posthaste_http_connections_refused_total";
     /// Connections and HTTP/2 streams cut because the peer took nothing of an answer.
     counter HTTP_STALLED = "posthaste_http_stalled_total";
+    /// HTTP/2 connections cut because the peer flooded them.
+    counter HTTP_FLOODS = "posthaste_http_floods_total";
     /// Time from a submission's arrival to its 202, seconds.
     histogram ACCEPT_SECONDS = "posthaste_ingest_accept_seconds";
     /// Rows that grouped commits wrote, by `group`.
@@ -54,6 +56,8 @@ metrics_list! {
     gauge SLOT_WAL_STATUS = "posthaste_connector_slot_wal_status";
     /// Whether the connector is streaming: 1 or 0.
     gauge CONNECTOR_STREAMING = "posthaste_connector_streaming";
+    /// Whether the connector is asked to stand still: 1 or 0.
+    gauge CONNECTOR_PAUSED = "posthaste_connector_paused";
     /// Attempts that workers have claimed.
     counter CLAIMED = "posthaste_worker_claimed_total";
     /// Time from a task's creation to its claim, seconds, first attempts only.

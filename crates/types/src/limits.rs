@@ -99,6 +99,8 @@ pub const SLOT_WAL_SHARE_WARNINGS: [f64; 2] = [0.5, 0.8];
 pub const SLOT_WAL_SHARE_MAX: f64 = 0.95;
 /// Looks at a slot that its lag is told by.
 pub const SLOT_SAMPLE_COUNT_MAX: usize = 1024;
+/// What a connector says that it waits for, characters; the rest is in its log.
+pub const CONNECTOR_REASON_CHARS_MAX: usize = 500;
 /// How far back from a partition's end the connector looks for the last record that it wrote, offsets.
 pub const CONNECTOR_LOOK_BACK_COUNT_MAX: i64 = 4096;
 
@@ -206,6 +208,8 @@ pub const ANSWER_SMALL_BYTES_MAX: usize = 16 * 1024;
 pub const H2_CONNECTION_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// An answer that is not counted at all, bytes: it is no larger than what its request holds anyway.
 pub const ANSWER_UNCOUNTED_BYTES_MAX: usize = 1024;
+/// Bytes of pages of metrics that are not taken yet; past it those who ask within a second share one.
+pub const METRICS_UNTAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a peer may take nothing of an answer that waits for it, seconds.
 pub const ANSWER_STALL_S_MAX: u64 = 30;
 /// Bytes of answers that wait in a connection's socket for the network, about; the rest waits in memory of ours.
@@ -228,8 +232,15 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 pub const H2_CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// Requests that an HTTP/2 peer may take back before we looked at them (CVE-2023-44487); past it the connection ends.
 pub const H2_RESET_COUNT_MAX: usize = 20;
+/// Requests that an HTTP/2 peer may take back before they are answered, over those that it lets be answered; past it the
+/// connection ends.
+pub const H2_TAKEN_BACK_COUNT_MAX: u32 = 256;
 /// Streams that we reset because of an HTTP/2 peer's mistakes; past it the connection ends.
 pub const H2_MISTAKE_COUNT_MAX: usize = 128;
+/// How long an address waits with its next HTTP/2 connection after one of them was cut for such a flood, milliseconds.
+pub const FLOOD_PAUSE_MS: u64 = 1_000;
+/// Addresses (IPv6: /64 networks) that are remembered for that.
+pub const FLOODER_COUNT_MAX: usize = 1024;
 /// Time of one dependency's readiness check, milliseconds.
 pub const READY_CHECK_MS_MAX: u64 = 1_000;
 /// A request's head, bytes.

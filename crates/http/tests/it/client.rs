@@ -111,3 +111,13 @@ pub(crate) fn header<'answer>(answer: &'answer str, name: &str) -> Option<&'answ
         .filter_map(|line| line.split_once(": "))
         .find_map(|(other, value)| (other == name).then_some(value))
 }
+
+/// Keeps the clock from moving by itself, which it would do while bytes are under way between two sockets.
+pub(crate) struct Held(#[expect(dead_code, reason = "dropped to let go")] std::sync::mpsc::Sender<()>);
+
+pub(crate) fn hold_clock() -> Held {
+    let (held, release) = std::sync::mpsc::channel::<()>();
+    // The clock stands while a blocking task runs.
+    tokio::task::spawn_blocking(move || release.recv());
+    Held(held)
+}

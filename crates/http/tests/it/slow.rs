@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use warp::Filter;
 use warp::http::{Request, StatusCode};
 
-use crate::client::{Connection, Server, exchange, serve, status};
+use crate::client::{Connection, Server, exchange, hold_clock, serve, status};
 
 /// More than all buffers between two sockets hold.
 const BIG: usize = 64 * 1024 * 1024;
@@ -58,16 +58,6 @@ fn get_request(path: &str) -> String {
 
 async fn wait(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-}
-
-/// Keeps the clock from moving by itself, which it would do while bytes are under way between two sockets.
-struct Held(#[expect(dead_code, reason = "dropped to let go")] std::sync::mpsc::Sender<()>);
-
-fn hold_clock() -> Held {
-    let (held, release) = std::sync::mpsc::channel::<()>();
-    // The clock stands while a blocking task runs.
-    tokio::task::spawn_blocking(move || release.recv());
-    Held(held)
 }
 
 async fn advance(seconds: u64) {
