@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// Longest time between two looks at the timers, milliseconds: how late a timer may fire that was set meanwhile.
     pub poll_ms: u64,
-    /// Time between two rounds of maintenance, seconds.
+    /// Time between two rounds of maintenance, seconds. The outbox, which fills and empties in minutes, is looked at every
+    /// half minute, or as often if that is more often.
     pub maintenance_s: u64,
     /// Partitions are made so many days ahead.
     pub days_ahead: u32,

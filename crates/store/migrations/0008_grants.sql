@@ -1,10 +1,10 @@
 -- Rights of roles that may do no more than their part. The functions that make and drop partitions run with their owner's
 -- rights from here on, so they look at each name: only what this program would make or drop passes.
 
--- Answers which of `parents` the name is a partition of by its form: the table, `_`, and a day or an hour.
+-- Answers which of `parents` the name is a partition of by its form: the table, `_`, and a day, an hour or a minute.
 create function posthaste.partition_parent(name text, parents text[]) returns text language plpgsql immutable as $$
 declare
-    parent text := substring(name from '^([a-z_]+)_\d{8}(?:\d{2})?$');
+    parent text := substring(name from '^([a-z_]+)_\d{8}(?:\d{2}){0,2}$');
 begin
     if parent is null or parent <> all (parents) then
         raise exception '% is not a partition of %', quote_ident(name), array_to_string(parents, ', ')
@@ -13,7 +13,40 @@ begin
     return parent;
 end $$;
 
--- As before, for our own tables and keys alone. The bounds are quoted; storage parameters are words and numbers.
+-- The outbox is written once and read by nobody: there is nothing to vacuum or to analyse.
+alter table posthaste.outbox_default set (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+
+-- Puts the outbox's net aside with all that it holds, and an empty one in its place. Moving its rows would write them, and
+-- publish them, once more, and would hold up writers for as long as that takes. What is aside is closed, and goes as
+-- closed partitions do. Raises `lock_not_available` where a transaction keeps the outbox for long.
+create function posthaste.put_outbox_net_aside() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    aside text := 'outbox_net_' || to_char(clock_timestamp() at time zone 'utc', 'YYYYMMDDHH24MISSUS');
+begin
+    perform set_config('lock_timeout', '1s', true);
+    -- Waits for everybody who writes to any partition, so the position that is noted is past all rows.
+    lock table only posthaste.outbox in access exclusive mode;
+    alter table posthaste.outbox detach partition posthaste.outbox_default;
+    execute format('alter table posthaste.outbox_default rename to %I', aside);
+    create table posthaste.outbox_default partition of posthaste.outbox default
+        with (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+    insert into posthaste.outbox_closed (name, lsn) values (aside, pg_current_wal_insert_lsn());
+end $$;
+
+-- What nets that were put aside hold: for the connector, when it publishes anew what the outbox holds.
+create function posthaste.outbox_aside() returns setof posthaste.outbox
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    aside text;
+begin
+    for aside in select name from posthaste.outbox_closed where name ~ '^outbox_net_\d{20}$' loop
+        return query execute format('select * from posthaste.%I', aside);
+    end loop;
+end $$;
+
+-- As before, for our own tables and keys alone, and without moving rows of the outbox. The bounds are quoted; storage
+-- parameters are words and numbers.
 create or replace function posthaste.add_partition(
     parent text, name text, partition_key text, lower text, upper text, options text
 ) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -32,6 +65,9 @@ begin
     if to_regclass(format('posthaste.%I', name)) is not null then
         return false;
     end if;
+    if parent = 'outbox' and exists (select from posthaste.outbox_default) then
+        perform posthaste.put_outbox_net_aside();
+    end if;
     execute format('create table posthaste.%I (like posthaste.%I including all)', name, parent);
     if options <> '' then
         execute format('alter table posthaste.%I set (%s)', name, options);
@@ -47,6 +83,9 @@ begin
         parent, name, lower, upper
     );
     return true;
+exception when lock_not_available then
+    -- Only a lock that is waited for within a bound is not had: the next round tries again.
+    return false;
 end $$;
 
 create or replace function posthaste.drop_tasks(name text) returns boolean
@@ -91,16 +130,31 @@ begin
     insert into posthaste.outbox_closed (name, lsn) values (close_outbox.name, pg_current_wal_insert_lsn())
     on conflict do nothing;
     return true;
-exception when lock_not_available then
-    return false;
+exception
+    when lock_not_available then
+        return false;
+    when undefined_table then
+        -- Another scheduler has dropped it meanwhile.
+        return true;
 end $$;
 
+-- Drops a closed partition of the outbox, or a net that was put aside, when every slot that can publish it has confirmed past
+-- its rows; true when it was dropped. None is dropped while a slot that a connector has read is missing (dropped, or left
+-- behind by a promotion): its connector makes it anew and then publishes once more what is here.
 create or replace function posthaste.drop_outbox(name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     is_published boolean;
 begin
-    perform posthaste.partition_parent(name, array['outbox']);
+    if name !~ '^outbox_net_\d{20}$' then
+        perform posthaste.partition_parent(name, array['outbox']);
+    end if;
+    if exists (
+        select from posthaste.wal_guards guard
+        where not exists (select from pg_replication_slots server where server.slot_name = guard.slot)
+    ) then
+        return false;
+    end if;
     select bool_and(slot.confirmed_flush_lsn >= closed.lsn) into is_published
     from pg_replication_slots slot, posthaste.outbox_closed closed
     where slot.slot_type = 'logical' and slot.plugin = 'pgoutput' and slot.database = current_database()
@@ -109,7 +163,8 @@ begin
         return false;
     end if;
     perform set_config('lock_timeout', '200ms', true);
-    execute format('drop table posthaste.%I', name);
+    -- Another scheduler may have been faster.
+    execute format('drop table if exists posthaste.%I', name);
     delete from posthaste.outbox_closed closed where closed.name = drop_outbox.name;
     return true;
 exception when lock_not_available or deadlock_detected then
@@ -144,6 +199,7 @@ language sql immutable as $$
         ('connector', 'execute', 'posthaste.enter_connector(name, text, text)'),
         ('connector', 'execute', 'posthaste.tell_connector(name, text, text, text, bigint)'),
         ('connector', 'select, insert', 'posthaste.outbox'),
+        ('connector', 'execute', 'posthaste.outbox_aside()'),
         ('worker', 'select, update', 'posthaste.tasks'),
         ('worker', 'insert', 'posthaste.outbox'),
         ('worker', 'select, insert, update', 'posthaste.timers'),
@@ -165,6 +221,7 @@ language sql immutable as $$
         ('scheduler', 'select, insert, update', 'posthaste.open_tasks'),
         ('scheduler', 'select, insert, delete', 'posthaste.open_task_changes'),
         ('scheduler', 'select', 'posthaste.outbox_closed'),
+        ('scheduler', 'select (slot)', 'posthaste.wal_guards'),
         ('scheduler', 'select, delete', 'posthaste.idempotency_keys_default'),
         -- To delete what is old it must see what is; not the hashes, and not what was done.
         ('scheduler', 'select (id, revoked_at, expires_at), delete', 'posthaste.api_keys'),
@@ -219,5 +276,5 @@ end $$;
 revoke execute on function
     posthaste.add_partition(text, text, text, text, text, text), posthaste.drop_tasks(text),
     posthaste.drop_partition(text), posthaste.close_outbox(text), posthaste.drop_outbox(text),
-    posthaste.grant_roles(text)
+    posthaste.put_outbox_net_aside(), posthaste.outbox_aside(), posthaste.grant_roles(text)
 from public;

@@ -1,6 +1,6 @@
 //! Retention: which partitions are old enough to go, and dropping those. Making new ones is `ranges.rs`'.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::ranges::{RANGED, Ranged};
 use crate::{Error, Store, query};
@@ -26,17 +26,24 @@ const SELECT_CLOSED: &str = "-- select_closed
 const DROP_OUTBOX: &str = "-- drop_outbox
     select posthaste.drop_outbox($1)";
 
+const SELECT_MISSING_SLOTS: &str = "-- select_missing_slots
+    select guard.slot::text from posthaste.wal_guards guard
+    where not exists (select from pg_replication_slots server where server.slot_name = guard.slot)
+    order by guard.slot";
+
 // Those that the net caught while there was no partition for them, as a rule none.
 const FORGET_STRAY_KEYS: &str = "-- forget_stray_keys
     delete from posthaste.idempotency_keys_default where bucket < posthaste.idempotency_bucket($1)";
 
-/// How long after its end an outbox partition is closed: for the clocks of those who write, and their transactions.
-const CLOSE_AFTER: TimeDelta = TimeDelta::hours(1);
+/// How long after its end an outbox partition is closed, for clocks that differ: rows are dated by the database's as they
+/// are written, and its end is told by this process's. Transactions that have written to it are waited for beside that.
+const CLOSE_AFTER: TimeDelta = TimeDelta::minutes(2);
 
 /// A partition that is there.
 struct Range {
     name: String,
     start: DateTime<Utc>,
+    end: DateTime<Utc>,
 }
 
 impl Store {
@@ -69,8 +76,8 @@ impl Store {
         Ok(dropped)
     }
 
-    /// Closes outbox partitions whose time is over, and drops those that every replication slot has confirmed. Returns
-    /// the names of what was dropped.
+    /// Closes outbox partitions whose time is over, and drops those that every replication slot has confirmed, and nets
+    /// that were put aside likewise. Returns the names of what was dropped.
     ///
     /// # Errors
     /// When the database does not answer; what was dropped until then is.
@@ -96,6 +103,16 @@ impl Store {
         Ok(dropped)
     }
 
+    /// The slots that connectors have read and that are not there: while one is missing, no part of the outbox is dropped.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn missing_slots(&self) -> Result<Vec<String>, Error> {
+        let client = self.client().await?;
+        let rows = query::rows(&client, SELECT_MISSING_SLOTS, &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// Forgets idempotency keys by dropping the partitions that ended by `before`: each key was first sent before it,
     /// and those that are kept still may have been, by up to a day. Returns the names of what was dropped.
     ///
@@ -119,12 +136,10 @@ impl Store {
         let rows = query::rows(&client, SELECT_RANGES, &[&ranged.table]).await?;
         let ranges = rows.iter().filter_map(|row| {
             let name: String = row.get(0);
-            let start = start_of(ranged, &name)?;
-            Some(Range { name, start })
+            let (start, end) = ranged.span(&name)?;
+            Some(Range { name, start, end })
         });
-        Ok(ranges
-            .filter(|range| range.start + ranged.length() <= before)
-            .collect())
+        Ok(ranges.filter(|range| range.end <= before).collect())
     }
 
     /// Calls a function on a partition that answers whether it did what it is called.
@@ -141,35 +156,4 @@ fn ranged(table: &str) -> &'static Ranged {
         .iter()
         .find(|ranged| ranged.table == table)
         .expect("the callers name tables of the list")
-}
-
-/// When a partition begins, by its name; none for the default partition and for what somebody else made.
-fn start_of(ranged: &Ranged, name: &str) -> Option<DateTime<Utc>> {
-    let digits = name.strip_prefix(ranged.table)?.strip_prefix('_')?;
-    let number = |range: std::ops::Range<usize>| digits.get(range)?.parse::<u32>().ok();
-    let date = NaiveDate::from_ymd_opt(i32::try_from(number(0..4)?).ok()?, number(4..6)?, number(6..8)?)?;
-    let start = date
-        .and_hms_opt(number(8..10).unwrap_or_default(), 0, 0)?
-        .and_utc();
-    (ranged.name(start) == name).then_some(start)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn starts_are_read_back_from_names_and_other_names_are_left_alone() {
-        for ranged in &RANGED {
-            let start = "2026-11-24T00:00:00Z".parse().unwrap();
-            assert_eq!(start_of(ranged, &ranged.name(start)), Some(start));
-            for name in ["default", "20261340", "2026", "202611240", "20261124x", ""] {
-                assert_eq!(
-                    start_of(ranged, &format!("{}_{name}", ranged.table)),
-                    None,
-                    "{name}"
-                );
-            }
-        }
-    }
 }

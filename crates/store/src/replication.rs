@@ -62,11 +62,13 @@ select from pg_catalog.pg_copy_logical_replication_slot($1, $2, false)";
 const DROP_SLOT: &str = "-- replication_drop_slot
 select from pg_catalog.pg_drop_replication_slot($1)";
 
-/// Each event that is still kept once more, oldest first.
+/// Each event that is still kept once more, oldest first; those in nets that were put aside, too.
 const REPEAT_OUTBOX: &str = "-- replication_repeat_outbox
 insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
 select id, aggregatetype, aggregateid, type, payload, tenant, traceparent
-from (select distinct on (id) * from posthaste.outbox order by id, created_at) kept
+from (select distinct on (id) *
+    from (select * from posthaste.outbox union all select * from posthaste.outbox_aside()) every
+    order by id, created_at) kept
 order by created_at";
 
 /// What the connector's stream is made of. All names are plain lower-case identifiers.

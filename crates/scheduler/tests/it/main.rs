@@ -1,6 +1,9 @@
 //! Schedulers on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod hour;
+mod outbox;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -317,44 +320,6 @@ fn old_partitions_go_but_not_those_with_a_task_that_has_not_ended() {
             world.store.drop_expired(now, TimeDelta::days(30)).await.unwrap(),
             [""; 0]
         );
-    });
-}
-
-#[test]
-fn outbox_partitions_go_once_the_slot_has_confirmed_them() {
-    with_world("outbox", async |world| {
-        let later = SystemClock.now() + TimeDelta::hours(30);
-        let before = world.partitions("outbox").await.len();
-        // Nobody has published it yet: there is no slot.
-        assert_eq!(world.store.drop_published(later).await.unwrap(), [""; 0]);
-        let slot = "select pg_create_logical_replication_slot('retention_test', 'pgoutput')";
-        world.database.execute(slot, &[]).await.unwrap();
-        let sql = "select confirmed_flush_lsn >= (select max(lsn) from posthaste.outbox_closed)
-            from pg_replication_slots where slot_name = 'retention_test'";
-        let is_past: bool = world.database.query_one(sql, &[]).await.unwrap().get(0);
-        assert!(is_past, "a slot begins where the log is");
-        let dropped = world.store.drop_published(later).await.unwrap();
-        assert!(!dropped.is_empty());
-        assert_eq!(world.partitions("outbox").await.len(), before - dropped.len());
-        // What is closed now the slot has not confirmed.
-        world.store.ensure_partitions(later, 1).await.unwrap();
-        world
-            .store
-            .drop_published(later + TimeDelta::hours(30))
-            .await
-            .unwrap();
-        let closed: i64 = world
-            .database
-            .query_one("select count(*) from posthaste.outbox_closed", &[])
-            .await
-            .unwrap()
-            .get(0);
-        assert!(closed > 0);
-        world
-            .database
-            .execute("select pg_drop_replication_slot('retention_test')", &[])
-            .await
-            .unwrap();
     });
 }
 
