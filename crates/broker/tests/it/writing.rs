@@ -190,7 +190,12 @@ fn nothing_is_written_behind_a_record_that_the_broker_refuses() {
 fn nulls_and_empty_values_stay_apart_in_records() {
     with_broker(|broker| async move {
         let topic = broker.topic(1, &[]).await;
-        let headers = [("null", None), ("empty", Some("")), ("twice", None), ("twice", Some("2"))];
+        let headers = [
+            ("null", None),
+            ("empty", Some("")),
+            ("twice", None),
+            ("twice", Some("2")),
+        ];
         let record = OutRecord {
             topic: topic.clone(),
             partition: Some(0),
