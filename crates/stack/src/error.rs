@@ -45,6 +45,13 @@ pub enum Error {
         found: u32,
     },
 
+    /// No Postgres of the wanted major version is installed, and none is published for every machine.
+    #[error("Postgres {major} is not installed and cannot be fetched: install it, or leave the version open")]
+    PostgresUnpublished {
+        /// The wanted major version.
+        major: u32,
+    },
+
     /// A fixed port is taken.
     #[error(
         "{part} cannot listen on 127.0.0.1:{port}, which is taken: stop what listens there, or choose another port"

@@ -23,6 +23,9 @@ pub struct StackOptions {
     pub kafka: Option<String>,
     /// Base address of a registry that runs elsewhere; none is then started.
     pub registry_url: Option<String>,
+    /// The major version of the local Postgres, for a cluster that is made: one that is installed, else one that is
+    /// published. `None`: the newest installed.
+    pub postgres_major: Option<u32>,
     /// TLS, logins and rights in Postgres and Kafka; `None`: plain and open to everybody on this machine.
     pub secure: Option<Secure>,
     /// Receives what happens.
@@ -39,6 +42,7 @@ impl StackOptions {
             database_url: None,
             kafka: None,
             registry_url: None,
+            postgres_major: None,
             secure: None,
             progress: Arc::new(Silent),
         }

@@ -25,8 +25,8 @@ pub(crate) const NAME: &str = "posthaste";
 pub(crate) const REGISTRY_DATABASE: &str = "registry";
 
 const CLUSTER: &str = "postgres";
-const FETCHED_VERSION: &str = "18.1.0";
-const FETCHED_MAJOR: u32 = 18;
+/// Published programs that are fetched where none is installed, the one to take unless another is wanted first.
+const PUBLISHED: [(u32, &str); 2] = [(18, "18.1.0"), (17, "17.7.0")];
 /// A fast shutdown writes a checkpoint, of up to `max_wal_size`.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -51,41 +51,54 @@ log_timezone = 'UTC'
 jit = off
 ";
 
-/// The programs for the cluster in `directory`: its own major version if there is one, else the newest installed, else
-/// fetched ones.
-pub(crate) async fn programs(directory: &DataDir, tools: &Tools) -> Result<PostgresPrograms, Error> {
+/// The programs for the cluster in `directory`: of its own major version if there is one, else of `wanted`, else the newest
+/// installed, else fetched ones.
+pub(crate) async fn programs(
+    directory: &DataDir,
+    tools: &Tools,
+    wanted: Option<u32>,
+) -> Result<PostgresPrograms, Error> {
     let cluster = directory.path(CLUSTER);
     let written_by = fs::read_to_string(cluster.join("PG_VERSION"))
         .ok()
         .and_then(|text| text.trim().parse().ok());
     let installed = find::postgres(|path| directory.user.is_none_or(|user| user.can_reach(path))).await;
-    let fits = |programs: &PostgresPrograms| written_by.is_none_or(|major| programs.major == major);
-    let programs = match (installed.iter().find(|programs| fits(programs)), written_by) {
+    let major = written_by.or(wanted);
+    let fits = |programs: &&PostgresPrograms| major.is_none_or(|major| programs.major == major);
+    let published = PUBLISHED
+        .iter()
+        .find(|(published, _)| major.is_none_or(|major| major == *published));
+    let programs = match (installed.iter().find(fits), published) {
         (Some(programs), _) => programs.clone(),
-        (None, Some(have)) if have != FETCHED_MAJOR => {
-            let found = installed.first().map_or(FETCHED_MAJOR, |programs| programs.major);
-            return Err(Error::PostgresVersion {
-                path: cluster,
-                have,
-                found,
+        (None, Some((_, version))) => fetched(tools, version).await?,
+        (None, None) => {
+            let found = installed
+                .first()
+                .map_or(PUBLISHED[0].0, |programs| programs.major);
+            return Err(match (written_by, wanted) {
+                (None, Some(major)) => Error::PostgresUnpublished { major },
+                (have, _) => Error::PostgresVersion {
+                    path: cluster,
+                    have: have.unwrap_or_default(),
+                    found,
+                },
             });
         }
-        (None, _) => fetched(tools).await?,
     };
     tools.found(Part::Postgres.name(), &programs.version, &programs.directory);
     Ok(programs)
 }
 
 /// Binaries that are published for machines without a package of Postgres.
-async fn fetched(tools: &Tools) -> Result<PostgresPrograms, Error> {
+async fn fetched(tools: &Tools, version: &str) -> Result<PostgresPrograms, Error> {
     let platform = platform().ok_or(Error::Missing(Missing::Postgres))?;
-    let entry = match tools.cache.entry(&format!("postgres-{FETCHED_VERSION}")).await? {
+    let entry = match tools.cache.entry(&format!("postgres-{version}")).await? {
         Entry::Complete(entry) => entry,
         Entry::Absent(filling) => {
             let maven = tools.maven()?;
-            tools.fetching(format!("Postgres {FETCHED_VERSION}"));
+            tools.fetching(format!("Postgres {version}"));
             let directory = filling.directory();
-            let artifact = format!("embedded-postgres-binaries-{platform}:{FETCHED_VERSION}");
+            let artifact = format!("embedded-postgres-binaries-{platform}:{version}");
             maven
                 .unpack(&format!("io.zonky.test.postgres:{artifact}"), directory)
                 .await?;

@@ -54,6 +54,7 @@ impl Stack {
             directory: &directory,
             tools: &tools,
             ports: options.ports,
+            postgres_major: options.postgres_major,
             secure: options.secure.as_ref(),
         };
 

@@ -81,12 +81,13 @@ pub(crate) struct Starter<'a> {
     pub(crate) directory: &'a DataDir,
     pub(crate) tools: &'a Tools,
     pub(crate) ports: Ports,
+    pub(crate) postgres_major: Option<u32>,
     pub(crate) secure: Option<&'a Secure>,
 }
 
 impl Starter<'_> {
     pub(crate) async fn postgres(&self) -> Result<Managed, Error> {
-        let programs = postgres::programs(self.directory, self.tools).await?;
+        let programs = postgres::programs(self.directory, self.tools, self.postgres_major).await?;
         postgres::create(self.directory, &programs, self.secure).await?;
         self.serve(Part::Postgres, |port| {
             Ok(postgres::launch(self.directory, &programs, port))
