@@ -1,4 +1,8 @@
 //! The values of JSON outboxes: as they are, or as Avro where the topic's subject has a schema.
+//!
+//! Nobody can tell how a value is to be written before the registry has told of its topic once, so that row waits, and with it
+//! the stream: what comes after it must not be confirmed before it, and holding it back has no bound. A schema that nobody
+//! can use is not waited for: time does not mend it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,9 +21,17 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// What the registry told of a topic's values.
 #[derive(Debug)]
 struct Told {
-    /// `None`: the subject has no Avro schema.
-    encoder: Option<JsonEncoder>,
+    values: Values,
     at: Instant,
+}
+
+#[derive(Debug)]
+enum Values {
+    /// The subject has no Avro schema.
+    AsTheyAre,
+    Avro(JsonEncoder),
+    /// Its newest schema cannot be used, and why.
+    Unusable(String),
 }
 
 /// Kept from one session to the next.
@@ -30,7 +42,7 @@ impl Encodings {
     /// The record's value for a row's JSON; inside, why it does not fit.
     ///
     /// # Errors
-    /// The registry is away, and has not told of this topic yet.
+    /// [`Error::Registry`]: the registry is away, and has not told of this topic yet.
     pub(crate) async fn value(
         &mut self,
         registry: &Registry,
@@ -51,21 +63,29 @@ impl Encodings {
     }
 
     fn fit(&self, topic: &str, json: &Bytes) -> Result<Bytes, String> {
-        let Some(encoder) = self.0.get(topic).and_then(|told| told.encoder.as_ref()) else {
-            return Ok(json.clone());
-        };
-        match encoder.encode(json) {
-            Ok(frame) => Ok(frame.into()),
-            Err(error) => Err(format!("schema {}: {error}", encoder.id())),
+        match self.0.get(topic).map(|told| &told.values) {
+            None | Some(Values::AsTheyAre) => Ok(json.clone()),
+            Some(Values::Unusable(why)) => Err(why.clone()),
+            Some(Values::Avro(encoder)) => match encoder.encode(json) {
+                Ok(frame) => Ok(frame.into()),
+                Err(error) => Err(format!("schema {}: {error}", encoder.id())),
+            },
         }
     }
 
     async fn ask(&mut self, registry: &Registry, topic: &str) -> Result<(), Error> {
-        let told = registry.latest(&topics::value_subject(topic)).await;
+        let told = match registry.latest(&topics::value_subject(topic)).await {
+            Ok(Some(encoder)) => Ok(Values::Avro(encoder)),
+            Ok(None) => Ok(Values::AsTheyAre),
+            Err(error @ posthaste_broker::Error::UnusableSchema { .. }) => {
+                Ok(Values::Unusable(error.to_string()))
+            }
+            Err(error) => Err(error),
+        };
         let at = Instant::now();
         match (told, self.0.get_mut(topic)) {
-            (Ok(encoder), _) => {
-                self.0.insert(topic.to_owned(), Told { encoder, at });
+            (Ok(values), _) => {
+                self.0.insert(topic.to_owned(), Told { values, at });
                 Ok(())
             }
             (Err(error), Some(known)) => {
@@ -73,7 +93,10 @@ impl Encodings {
                 known.at = at;
                 Ok(())
             }
-            (Err(error), None) => Err(error.into()),
+            (Err(source), None) => Err(Error::Registry {
+                topic: topic.to_owned(),
+                source,
+            }),
         }
     }
 }

@@ -22,6 +22,14 @@ pub enum Error {
     /// The broker.
     #[error("the broker does not take records")]
     Broker(#[from] posthaste_broker::Error),
+    /// The registry, which has not told of this topic's values yet.
+    #[error("the registry does not tell how values of `{topic}` are written, and all rows from the next one of it on wait")]
+    Registry {
+        /// The topic.
+        topic: String,
+        /// What the registry said.
+        source: posthaste_broker::Error,
+    },
     /// The replication stream.
     #[error("the replication stream broke")]
     Stream(#[from] PgWireError),
@@ -34,6 +42,9 @@ pub enum Error {
     /// The server, which gives a sign every other second at least, is silent.
     #[error("the server is silent; another connector may hold the slot by now")]
     StreamSilent,
+    /// What operators ask could not be read in time.
+    #[error("the database did not tell in time whether the connector is paused")]
+    LookTimedOut,
     /// Bytes that are not pgoutput as documented.
     #[error("the replication stream is not as documented: {0}")]
     Protocol(&'static str),
@@ -64,7 +75,7 @@ impl Error {
                     ErrorKind::Internal
                 }
             },
-            Self::Broker(error) => match error.kind() {
+            Self::Broker(error) | Self::Registry { source: error, .. } => match error.kind() {
                 posthaste_broker::ErrorKind::Setup => ErrorKind::Setup,
                 posthaste_broker::ErrorKind::Internal => ErrorKind::Internal,
                 _ => ErrorKind::Unavailable,
@@ -73,6 +84,7 @@ impl Error {
             | Self::StreamTimedOut
             | Self::StreamEnded
             | Self::StreamSilent
+            | Self::LookTimedOut
             | Self::LogWentBack
             | Self::Stopping => ErrorKind::Unavailable,
             Self::Protocol(_) => ErrorKind::Internal,

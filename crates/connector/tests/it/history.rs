@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use posthaste_stack::{Part, Stack};
+use tokio_postgres::Client;
 
 use crate::common::{Outbox, connect, values_of};
 
@@ -19,7 +20,7 @@ async fn a_database_put_back_to_an_earlier_state_has_all_its_rows_published() {
     outbox.read(&topic, |records| records.len() >= 40).await;
     connector.crash().await;
 
-    let data = data_directory(&outbox).await;
+    let data = data_directory(&outbox.client).await;
     let kept = data.with_extension("kept");
     stack.kill(Part::Postgres).await.unwrap();
     run("cp", &["-a".as_ref(), data.as_os_str(), kept.as_os_str()]);
@@ -67,7 +68,7 @@ async fn a_promotion_neither_loses_nor_repeats_what_both_timelines_share() {
     connector.crash().await;
 
     // Recovery from an archive that holds nothing more ends in a new timeline, as a promotion does.
-    let data = data_directory(&outbox).await;
+    let data = data_directory(&outbox.client).await;
     stack.kill(Part::Postgres).await.unwrap();
     std::fs::write(data.join("recovery.signal"), "").unwrap();
     let settings = data.join("posthaste.conf");
@@ -108,8 +109,8 @@ async fn write(outbox: &Outbox, topic: &str, name: &str, count: usize) {
     }
 }
 
-async fn data_directory(outbox: &Outbox) -> PathBuf {
-    let row = outbox.client.query_one("show data_directory", &[]).await.unwrap();
+pub(crate) async fn data_directory(client: &Client) -> PathBuf {
+    let row = client.query_one("show data_directory", &[]).await.unwrap();
     row.get::<_, String>(0).into()
 }
 
@@ -118,6 +119,6 @@ async fn restart(stack: &Stack, outbox: &mut Outbox) {
     outbox.client = connect(stack.database_url()).await;
 }
 
-fn run(program: &str, arguments: &[&std::ffi::OsStr]) {
+pub(crate) fn run(program: &str, arguments: &[&std::ffi::OsStr]) {
     assert!(Command::new(program).args(arguments).status().unwrap().success());
 }
