@@ -71,9 +71,7 @@ impl Fit<'_> {
                 self.value(value, schema, name.namespace(), inner)
             }
             (_, Schema::Union(union)) => self.branch(value, union, namespace, inner),
-            (Value::Object(fields), Schema::Record(record)) => {
-                self.record(fields, record, namespace, inner)
-            }
+            (Value::Object(fields), Schema::Record(record)) => self.record(fields, record, namespace, inner),
             (Value::Object(entries), Schema::Map(map)) => {
                 let fitted = entries.iter().map(|(key, value)| {
                     let fitted = self.value(value, &map.types, namespace, inner);

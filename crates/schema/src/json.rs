@@ -171,11 +171,7 @@ mod tests {
             .encode(json.as_bytes())?;
         let schema = Schema::parse_str(UNIONS).unwrap();
         let reader = GenericDatumReader::builder(&schema).build().unwrap();
-        Ok(reader
-            .read_value(&mut &frame[5..])
-            .unwrap()
-            .try_into()
-            .unwrap())
+        Ok(reader.read_value(&mut &frame[5..]).unwrap().try_into().unwrap())
     }
 
     #[test]

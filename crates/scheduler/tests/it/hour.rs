@@ -71,7 +71,15 @@ fn an_hour_of_rows_leaves_the_outbox_small_and_nothing_to_vacuum() {
             let sizes = Sizes::of(&world).await;
             bytes_max = bytes_max.max(sizes.bytes + sizes.index_bytes);
             dropped += world.store.drop_published(now).await.unwrap().len();
-            assert_eq!((sizes.rows_deleted, sizes.rows_updated, sizes.rows_dead, sizes.vacuums), (0, 0, 0, 0));
+            assert_eq!(
+                (
+                    sizes.rows_deleted,
+                    sizes.rows_updated,
+                    sizes.rows_dead,
+                    sizes.vacuums
+                ),
+                (0, 0, 0, 0)
+            );
             if (look + 1) * LOOK_S % 300 == 0 {
                 println!(
                     "{:6} {:10}  {:10}  {:8}  {:7}  {:7}  {:4}  {:7}",

@@ -32,7 +32,8 @@ impl<'a> Slot<'a> {
 impl World {
     /// An outbox row, dated.
     async fn insert_outbox(&self, key: &str, at: DateTime<Utc>) {
-        let sql = "insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, created_at)
+        let sql =
+            "insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, created_at)
             values (gen_random_uuid(), 'results', $1, 'task.done', '', 'default', $2)";
         self.database.execute(sql, &[&key, &at]).await.unwrap();
     }
@@ -53,12 +54,13 @@ fn outbox_partitions_are_made_ahead_and_are_short() {
         let now = SystemClock.now();
         for minutes in [0, 1, 60, 6 * 60 - 6] {
             let key = minutes.to_string();
-            world
-                .insert_outbox(&key, now + TimeDelta::minutes(minutes))
-                .await;
+            world.insert_outbox(&key, now + TimeDelta::minutes(minutes)).await;
         }
         let places = world.places().await;
-        assert!(places.values().all(|place| place != "outbox_default"), "{places:?}");
+        assert!(
+            places.values().all(|place| place != "outbox_default"),
+            "{places:?}"
+        );
         assert_ne!(places["0"], places["60"]);
         let later = now + TimeDelta::hours(6);
         let made = world.store.ensure_outbox(later, 2).await.unwrap();
@@ -75,7 +77,10 @@ fn hours_of_the_outbox_that_an_earlier_version_made_are_kept_and_dropped_like_ot
             '2036-11-24T11:00:00Z', '')";
         world.database.execute(add, &[]).await.unwrap();
         let made = world.store.ensure_outbox(later, 2).await.unwrap();
-        assert_eq!(made, 61, "five hours of five minutes, and the one that begins the sixth");
+        assert_eq!(
+            made, 61,
+            "five hours of five minutes, and the one that begins the sixth"
+        );
         let slot = Slot::new(&world, "hours_test").await;
         let over = later + TimeDelta::hours(2);
         world.store.drop_published(over).await.unwrap();
@@ -99,7 +104,10 @@ fn an_outbox_partition_goes_only_once_each_slot_is_past_it_and_none_is_missing()
         let soon = now + TimeDelta::minutes(1);
         fast.confirm().await;
         let dropped = world.store.drop_published(soon).await.unwrap();
-        assert!(!dropped.contains(&place), "its time is not over for long enough: {dropped:?}");
+        assert!(
+            !dropped.contains(&place),
+            "its time is not over for long enough: {dropped:?}"
+        );
         let over = now + TimeDelta::minutes(8);
         for _ in 0..2 {
             let dropped = world.store.drop_published(over).await.unwrap();
@@ -132,7 +140,13 @@ fn what_the_net_of_the_outbox_caught_is_put_aside_whole_and_goes_once_it_is_publ
         for number in 0..100 {
             world.insert_outbox(&number.to_string(), far).await;
         }
-        assert!(world.places().await.values().all(|place| place == "outbox_default"));
+        assert!(
+            world
+                .places()
+                .await
+                .values()
+                .all(|place| place == "outbox_default")
+        );
         // Of the same time as the rows: they are not moved, which would publish them once more.
         assert_eq!(world.store.ensure_outbox(far, 2).await.unwrap(), 73);
         assert_eq!(world.places().await, BTreeMap::new());
