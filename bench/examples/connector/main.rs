@@ -8,6 +8,7 @@
 )]
 
 mod arrivals;
+mod lost_slot;
 mod measure;
 mod modes;
 mod process;
@@ -38,6 +39,10 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
 
+    /// Only ours, after its slot was lost with so many rows unpublished (`bench/connector-slot`)
+    #[arg(long, value_name = "ROWS")]
+    lost_slot: Option<u64>,
+
     /// The release executable whose `connector` is measured
     #[arg(long, env = "POSTHASTE", value_name = "FILE")]
     executable: PathBuf,
@@ -57,6 +62,11 @@ async fn main() -> anyhow::Result<()> {
 
     eprintln!("starting Postgres, Kafka and the registry");
     let world = World::start(options.executable).await?;
+    if let Some(row_count) = options.lost_slot {
+        let measured = Box::pin(lost_slot::all(&world, row_count)).await;
+        world.stop().await?;
+        return measured;
+    }
     let mut report = Report::default();
     for round in 0..round_count {
         // Every second round the other way about: what comes first finds another machine than what comes last.

@@ -100,7 +100,8 @@ impl Subject {
     }
 }
 
-fn ours(world: &World, slot: &str, settings: &[(&str, &str)]) -> anyhow::Result<Child> {
+/// Starts ours on a slot.
+pub(crate) fn ours(world: &World, slot: &str, settings: &[(&str, &str)]) -> anyhow::Result<Child> {
     let mut command = world.posthaste("connector");
     command.env("POSTHASTE_CONNECTOR__SLOT", slot);
     command.envs(settings.iter().copied());
