@@ -11,6 +11,7 @@ use posthaste_types::{Task, TaskId};
 
 use crate::intake::Intake;
 use crate::problems;
+use crate::slots::Slots;
 use crate::wait::Waits;
 
 /// The role's parts, shared by all requests.
@@ -18,6 +19,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) submitter: Submitter,
     pub(crate) waits: Waits,
+    /// Lists that are being read.
+    pub(crate) lists: Slots,
     pub(crate) intake: Intake,
     pub(crate) clock: Arc<dyn Clock>,
 }

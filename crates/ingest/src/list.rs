@@ -5,8 +5,8 @@ use std::sync::Arc;
 use posthaste_api::{Problem, TaskPage};
 use posthaste_http::{Caller, HttpResponse, Query, json};
 use posthaste_store::TaskFilter;
-use posthaste_types::TaskId;
 use posthaste_types::limits::{PAGE_TASK_COUNT_DEFAULT, PAGE_TASK_COUNT_MAX, TAG_COUNT_MAX};
+use posthaste_types::{ErrorCode, TaskId};
 use warp::http::StatusCode;
 
 use crate::app::App;
@@ -17,6 +17,7 @@ pub(crate) async fn tasks(app: Arc<App>, caller: Caller, mut query: Query) -> Re
     let after = cursor(&mut query)?;
     let filter = filter(&mut query)?;
     query.end()?;
+    let _slot = app.lists.try_take(caller.tenant()).ok_or_else(too_many)?;
     let page = app
         .store
         .tasks(caller.tenant(), &filter, after, limit)
@@ -27,6 +28,13 @@ pub(crate) async fn tasks(app: Arc<App>, caller: Caller, mut query: Query) -> Re
         next: page.next.map(|id| id.to_string()),
     };
     Ok(json(StatusCode::OK, &answer))
+}
+
+fn too_many() -> Problem {
+    Problem::new(
+        ErrorCode::TooManyRequests,
+        "too many lists of tasks are being read; ask for fewer at a time",
+    )
 }
 
 fn limit(query: &mut Query) -> Result<usize, Problem> {

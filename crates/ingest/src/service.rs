@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use posthaste_http::{Check, Readiness, Routes, bounded_check};
 use posthaste_runtime::{Clock, Stopper};
 use posthaste_store::{GroupOptions, Store, Submitter};
-use posthaste_types::limits::{SUBMIT_QUEUE_BYTES_MAX, SUBMIT_QUEUE_LEN_MAX};
+use posthaste_types::limits::{LIST_COUNT_MAX, SUBMIT_QUEUE_BYTES_MAX, SUBMIT_QUEUE_LEN_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::intake::Intake;
 use crate::routes;
+use crate::slots::Slots;
 use crate::wait::Waits;
 
 /// Configuration of the role.
@@ -64,6 +65,7 @@ impl Service {
             store: deps.store,
             submitter,
             waits,
+            lists: Slots::new(LIST_COUNT_MAX, LIST_COUNT_MAX / 2),
             intake,
             clock: deps.clock,
         });

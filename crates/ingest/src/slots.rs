@@ -1,5 +1,4 @@
-//! Places for those who wait, a bounded number for all tenants and for each. Who they are and what they wait for is not
-//! known here.
+//! Places for what goes on at once, a bounded number for all tenants and for each. What that is is not known here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

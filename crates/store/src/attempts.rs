@@ -79,7 +79,7 @@ impl Store {
     ) -> Result<Vec<WebhookAttempt>, Error> {
         let oldest = filter.since.map_or(Uuid::nil(), first_id_at);
         let before = filter.before.map_or(Uuid::max(), AttemptId::uuid);
-        let client = self.client().await?;
+        let client = self.client_for_long_read().await?;
         let rows = query::rows(
             &client,
             WEBHOOK_ATTEMPTS,

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use posthaste_runtime::ids;
 use posthaste_types::AuditId;
 use serde_json::Value;
@@ -11,6 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use crate::lease::Runs;
 use crate::row::Columns;
 use crate::{Error, Store, query};
 
@@ -41,7 +41,7 @@ pub struct Act<'act> {
 
 impl Act<'_> {
     /// Writes the entry with `client`, which is in the act's transaction.
-    pub(crate) async fn note(&self, client: &impl GenericClient, object: impl Display) -> Result<(), Error> {
+    pub(crate) async fn note(&self, client: &impl Runs, object: impl Display) -> Result<(), Error> {
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
             &ids::audit_id().uuid(),
             &self.at,

@@ -1,11 +1,11 @@
 //! Connectors: what operators ask of whoever reads a slot, and what each connector says of itself.
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use crate::audit::Act;
+use crate::lease::Runs;
 use crate::replication::is_missing;
 use crate::row::Columns;
 use crate::{Error, SlotState, Store, query};
@@ -25,12 +25,12 @@ const ENSURE_CONNECTOR: &str = "-- ensure_connector
 
 const SET_PAUSED: &str = "-- set_connector_paused
     update posthaste.connectors c set is_paused = $2, changed_at = $3, changed_by = $4
-    where c.slot = $1 and c.is_paused <> $2";
+    where c.slot = $1::text and c.is_paused <> $2";
 
 const CONNECTORS: &str = "-- connectors
     select c.slot::text, c.is_paused, c.changed_at, c.changed_by, guard.is_closing, guard.bytes_max
     from posthaste.connectors c left join posthaste.wal_guards guard on guard.slot = c.slot
-    where $1::text is null or c.slot = $1::name
+    where $1::text is null or c.slot = $1
     order by c.slot limit 100";
 
 const INSTANCES: &str = "-- connector_instances
@@ -203,7 +203,7 @@ impl Store {
     }
 }
 
-async fn instances(client: &impl GenericClient, slot: &str) -> Result<Vec<ConnectorInstance>, Error> {
+async fn instances(client: &impl Runs, slot: &str) -> Result<Vec<ConnectorInstance>, Error> {
     let rows = query::rows(client, INSTANCES, &[&slot]).await?;
     rows.iter().map(instance_of).collect()
 }

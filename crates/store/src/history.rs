@@ -6,6 +6,7 @@ use posthaste_types::{AttemptId, EndpointId, EventId, Task, TaskError, TaskId, T
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::lease::Runs;
 use crate::row::{Columns, state_of};
 use crate::{Error, Store, query};
 
@@ -125,11 +126,7 @@ fn webhook_of_row(row: &Row) -> Result<TaskWebhook, Error> {
 }
 
 /// Stores changes of one task.
-pub(crate) async fn add(
-    client: &impl deadpool_postgres::GenericClient,
-    id: TaskId,
-    changes: &[Change],
-) -> Result<(), Error> {
+pub(crate) async fn add(client: &impl Runs, id: TaskId, changes: &[Change]) -> Result<(), Error> {
     let at: Vec<DateTime<Utc>> = changes.iter().map(|change| change.at).collect();
     let state: Vec<&str> = changes.iter().map(|change| change.state.as_str()).collect();
     let run: Vec<i32> = changes.iter().map(|change| change.run).collect();

@@ -17,6 +17,7 @@ mod held_key;
 mod history;
 mod keys;
 mod lane;
+mod lease;
 mod list;
 mod migrate;
 mod open_tasks;

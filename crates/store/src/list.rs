@@ -8,6 +8,7 @@ use posthaste_types::limits::{LIST_SCAN_ROW_COUNT_MAX, PAGE_BYTES_MAX};
 use posthaste_types::{Task, TaskId, TaskState};
 use uuid::Uuid;
 
+use crate::lease::Runs;
 use crate::row::{task_columns, task_of_row};
 use crate::{Error, Store, query};
 
@@ -145,7 +146,7 @@ impl Store {
         limit: usize,
     ) -> Result<Page, Error> {
         let range = Range::of(filter, after);
-        let client = self.client().await?;
+        let client = self.client_for_long_read().await?;
         let (mut tasks, matched) = matching(&client, tenant, filter, &range, limit).await?;
         if tasks.len() > limit {
             tasks.truncate(limit);
@@ -163,7 +164,7 @@ impl Store {
 
 /// The tasks that fit, one more than the page holds if there are so many, and their number before the cut by bytes.
 async fn matching(
-    client: &impl deadpool_postgres::GenericClient,
+    client: &impl Runs,
     tenant: &str,
     filter: &TaskFilter,
     range: &Range,
@@ -217,11 +218,7 @@ async fn matching(
 }
 
 /// The last id that a page's scan looked at, if the scan ended at its bound.
-async fn scan_end(
-    client: &impl deadpool_postgres::GenericClient,
-    tenant: &str,
-    range: &Range,
-) -> Result<Option<TaskId>, Error> {
+async fn scan_end(client: &impl Runs, tenant: &str, range: &Range) -> Result<Option<TaskId>, Error> {
     let scan = to_bigint(LIST_SCAN_ROW_COUNT_MAX);
     let row = query::row(
         client,

@@ -1,8 +1,7 @@
 //! How many tasks of each tenant have not ended. The grouped writes count in statements of their own; here is the
 //! reading, and the counting of transactions that have several statements.
 
-use deadpool_postgres::GenericClient;
-
+use crate::lease::Runs;
 use crate::{Error, Store, query};
 
 const SELECT_OPEN_TASKS: &str = "-- select_open_tasks
@@ -52,11 +51,7 @@ impl Store {
 }
 
 /// Counts tasks that open (1) or end (-1) with the transaction.
-pub(crate) async fn add(
-    transaction: &impl GenericClient,
-    tenants: &[&str],
-    changes: &[i64],
-) -> Result<(), Error> {
+pub(crate) async fn add(transaction: &impl Runs, tenants: &[&str], changes: &[i64]) -> Result<(), Error> {
     query::execute(transaction, ADD_CHANGES, &[&tenants, &changes]).await?;
     Ok(())
 }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use posthaste_types::limits::STORE_WAIT_MS_MAX;
+use tokio::sync::Semaphore;
 
+use crate::lease::{Closing, Lease};
 use crate::server::Server;
 use crate::{Error, Schemas};
 
@@ -15,6 +17,9 @@ use crate::{Error, Schemas};
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 /// Probes without an answer that break a connection.
 const KEEPALIVE_COUNT: u32 = 4;
+
+/// How long a caller waits for a connection.
+const WAIT: Duration = Duration::from_millis(STORE_WAIT_MS_MAX);
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -46,6 +51,9 @@ impl fmt::Debug for StoreOptions {
 pub struct Store {
     pool: Pool,
     server: Arc<Server>,
+    closing: Closing,
+    /// Half of the connections: reads that may take long leave the others to those that do not.
+    long_reads: Arc<Semaphore>,
     schemas: Schemas,
 }
 
@@ -70,6 +78,8 @@ impl Store {
             schemas: Schemas::new(pool.clone()),
             pool,
             server: Arc::new(server),
+            closing: Closing::new(),
+            long_reads: long_reads(options.pool_size),
         })
     }
 
@@ -81,18 +91,31 @@ impl Store {
             schemas: Schemas::new(pool.clone()),
             pool,
             server: Arc::clone(&self.server),
+            closing: Closing::new(),
+            long_reads: long_reads(pool_size),
         }
     }
 
-    /// Closes the connections that nobody uses now. To be called when a call was given up: what it asked may still be
+    /// Closes the connections that nobody uses now, and those that somebody gave up. To be called when a call was given up: what it asked may still be
     /// running there, and the next one would wait for it.
     pub fn close_idle(&self) {
         self.pool.retain(|_, _| false);
+        self.closing.close();
     }
 
     /// A connection of the pool; use `prepare_cached` on it.
-    pub(crate) async fn client(&self) -> Result<deadpool_postgres::Object, Error> {
-        Ok(self.pool.get().await?)
+    pub(crate) async fn client(&self) -> Result<Lease, Error> {
+        Ok(Lease::new(self.pool.get().await?, &self.closing, &self.server))
+    }
+
+    /// The same, for a read that may take long.
+    pub(crate) async fn client_for_long_read(&self) -> Result<Lease, Error> {
+        let permit = Arc::clone(&self.long_reads).acquire_owned();
+        let permit = tokio::time::timeout(WAIT, permit)
+            .await
+            .map_err(|_| PoolError::Timeout(TimeoutType::Wait))?
+            .map_err(|_| PoolError::Closed)?;
+        Ok(self.client().await?.with_permit(permit))
     }
 
     /// The ids of registered schemas, shared by all handles on this store.
@@ -106,6 +129,10 @@ impl Store {
     }
 }
 
+fn long_reads(pool_size: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new((pool_size / 2).max(1)))
+}
+
 fn pool(server: &Server, size: usize) -> Pool {
     let manager = Manager::from_config(
         server.config.clone(),
@@ -114,7 +141,7 @@ fn pool(server: &Server, size: usize) -> Pool {
             recycling_method: RecyclingMethod::Fast,
         },
     );
-    let wait = Some(Duration::from_millis(STORE_WAIT_MS_MAX));
+    let wait = Some(WAIT);
     Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)

@@ -1,10 +1,11 @@
 //! Runs prepared statements on connections of the pool. A statement is a constant whose first line names it.
 
-use deadpool_postgres::GenericClient;
+use deadpool_postgres::GenericClient as _;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::Error;
+use crate::lease::Runs;
 
 /// The name in a statement's first line, `-- name`.
 pub(crate) fn name_of(sql: &'static str) -> &'static str {
@@ -16,33 +17,51 @@ pub(crate) fn name_of(sql: &'static str) -> &'static str {
 
 /// All rows of `sql`. Bounded by the statement's own `limit`.
 pub(crate) async fn rows(
-    client: &impl GenericClient,
+    client: &impl Runs,
     sql: &'static str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, Error> {
     let error = Error::database(name_of(sql));
-    let statement = client.prepare_cached(sql).await.map_err(error)?;
-    client.query(&statement, parameters).await.map_err(error)
+    let under_way = client.begin();
+    let answer = async {
+        let statement = client.client().prepare_cached(sql).await?;
+        client.client().query(&statement, parameters).await
+    };
+    let answer = answer.await;
+    under_way.end();
+    answer.map_err(error)
 }
 
 /// The one row of `sql`, or none.
 pub(crate) async fn row(
-    client: &impl GenericClient,
+    client: &impl Runs,
     sql: &'static str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Option<Row>, Error> {
     let error = Error::database(name_of(sql));
-    let statement = client.prepare_cached(sql).await.map_err(error)?;
-    client.query_opt(&statement, parameters).await.map_err(error)
+    let under_way = client.begin();
+    let answer = async {
+        let statement = client.client().prepare_cached(sql).await?;
+        client.client().query_opt(&statement, parameters).await
+    };
+    let answer = answer.await;
+    under_way.end();
+    answer.map_err(error)
 }
 
 /// Runs `sql` for its effect: the number of rows that it touched.
 pub(crate) async fn execute(
-    client: &impl GenericClient,
+    client: &impl Runs,
     sql: &'static str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<u64, Error> {
     let error = Error::database(name_of(sql));
-    let statement = client.prepare_cached(sql).await.map_err(error)?;
-    client.execute(&statement, parameters).await.map_err(error)
+    let under_way = client.begin();
+    let answer = async {
+        let statement = client.client().prepare_cached(sql).await?;
+        client.client().execute(&statement, parameters).await
+    };
+    let answer = answer.await;
+    under_way.end();
+    answer.map_err(error)
 }

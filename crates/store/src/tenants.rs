@@ -1,7 +1,7 @@
 //! Tenants and their limits, and the revision by which every process learns of a change of who may come in.
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{GenericClient, Transaction};
+use deadpool_postgres::Transaction;
 use posthaste_types::{KeyId, TenantLimits};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,6 +10,7 @@ use tokio_postgres::types::Json;
 
 use crate::audit::Act;
 use crate::keys::{ApiKeyRow, key_id_of_row, key_of_row};
+use crate::lease::Runs;
 use crate::row::Columns;
 use crate::{Error, Store, keys, query};
 
@@ -171,7 +172,7 @@ impl Store {
     }
 }
 
-async fn revision(client: &impl GenericClient) -> Result<i64, Error> {
+async fn revision(client: &impl Runs) -> Result<i64, Error> {
     revision_of(query::row(client, ACCESS_REVISION, &[]).await?.as_ref())
 }
 

@@ -1,6 +1,9 @@
 //! `GET /v1/tasks`.
 
+use posthaste_http::Caller;
+use posthaste_types::limits::LIST_COUNT_MAX;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::world::{World, run};
 
@@ -134,5 +137,29 @@ fn parameters_that_are_not_understood_are_named() {
             .get("/v1/tasks?key=%00")
             .await
             .problem(400, "invalid_parameter");
+    });
+}
+
+#[test]
+fn a_tenant_reads_a_bounded_number_of_lists_at_once_and_hears_of_it() {
+    const MORE: usize = 8;
+    run(async {
+        let mut world = World::new().await;
+        let World { client, routes, .. } = &mut world;
+        let lock = client.transaction().await.unwrap();
+        lock.batch_execute("lock table posthaste.tasks").await.unwrap();
+        let mut asking = JoinSet::new();
+        for _ in 0..LIST_COUNT_MAX / 2 + MORE {
+            let request = warp::test::request().path("/v1/tasks").extension(Caller::open());
+            let routes = routes.clone();
+            asking.spawn(async move { request.reply(&routes).await.status() });
+        }
+        for _ in 0..MORE {
+            assert_eq!(asking.join_next().await.unwrap().unwrap(), 429);
+        }
+        lock.rollback().await.unwrap();
+        for status in asking.join_all().await {
+            assert_ne!(status, 429);
+        }
     });
 }

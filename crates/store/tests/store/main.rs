@@ -6,6 +6,7 @@
 
 mod attempts;
 mod connectors;
+mod given_up;
 mod grants;
 mod idempotency;
 mod mirror;
