@@ -230,14 +230,41 @@ pub struct ServerAddress {
 }
 
 impl Store {
-    /// Where the server listens.
+    /// Where the server listens, the first of them where the URL names several.
     ///
     /// # Errors
     /// [`Error::Setup`]: the URL names no host or no role.
     pub fn server_address(&self) -> Result<ServerAddress, Error> {
+        self.address(0)
+    }
+
+    /// Where the first of the URL's servers listens that can be reached and is what `target_session_attrs` asks for, as all
+    /// other connections choose theirs: after a promotion that is another one.
+    ///
+    /// # Errors
+    /// [`Error::Setup`]: the URL names no host or no role. None of several servers is there.
+    pub async fn serving_address(&self) -> Result<ServerAddress, Error> {
+        let server = self.server();
+        let count = server.config.get_hosts().len();
+        let mut last = None;
+        for index in 0..if count > 1 { count } else { 0 } {
+            match server.only(index).connect().await {
+                Ok((client, connection)) => {
+                    // It says farewell once nobody holds the client.
+                    tokio::spawn(connection);
+                    drop(client);
+                    return self.address(index);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        last.map_or_else(|| self.address(0), Err)
+    }
+
+    fn address(&self, index: usize) -> Result<ServerAddress, Error> {
         let server = self.server();
         let config = &server.config;
-        let host = match config.get_hosts().first() {
+        let host = match config.get_hosts().get(index) {
             Some(Host::Tcp(name)) => name.clone(),
             Some(Host::Unix(directory)) => directory.to_string_lossy().into_owned(),
             None => return Err(Error::Setup("the database URL names no host".to_owned())),
@@ -247,7 +274,7 @@ impl Store {
             .ok_or_else(|| Error::Setup("the database URL names no role".to_owned()))?;
         Ok(ServerAddress {
             host,
-            port: config.get_ports().first().copied().unwrap_or(5432),
+            port: server.port(index),
             user: user.to_owned(),
             password: config
                 .get_password()

@@ -21,26 +21,38 @@ const NOBODY: &str = "127.0.0.1:9";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promoted_standby_of_17_is_followed_and_no_row_is_lost_or_repeated() {
-    follow(17, Delivery::AtLeastOnce).await;
+    follow(17, Delivery::AtLeastOnce, Way::OneAddress).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promoted_standby_of_18_is_followed_and_no_row_is_lost_or_repeated_in_transactions() {
-    follow(18, Delivery::ExactlyOnce).await;
+    follow(18, Delivery::ExactlyOnce, Way::BothNamed).await;
 }
 
-async fn follow(postgres_major: u32, delivery: Delivery) {
+/// How the connector finds the server that is not a standby.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// An address leads to it.
+    OneAddress,
+    /// Its URL names both, and asks for the one that can be written to.
+    BothNamed,
+}
+
+async fn follow(postgres_major: u32, delivery: Delivery, way: Way) {
     let pair = Pair::start(postgres_major).await;
     let mut outbox = Outbox::new(&pair.first).await;
     outbox.options.delivery = delivery;
     // What was published is confirmed late, and the copy of the slot is older still: rows come again from the log.
     outbox.options.status_interval_ms = 1000;
     let topic = outbox.topic("pair", 2, &[]).await;
+    pair.stream_to_second(&outbox.client).await;
     let address = Address::of(&pair.first).await;
-    let connector = outbox.start_at(&address.url);
+    let connector = outbox.start_at(&match way {
+        Way::OneAddress => address.url.clone(),
+        Way::BothNamed => pair.url_of_both(),
+    });
     let mut written = 0;
     write(&outbox, &topic, &mut written, 50).await;
-    pair.stream_to_second(&outbox.client).await;
     let standby = connect(pair.second.database_url()).await;
     eventually("the standby to have the slot", async || {
         // The copy counts once the slot has moved past where the copy began.
@@ -98,6 +110,13 @@ impl Pair {
                 .await
                 .unwrap(),
         }
+    }
+
+    fn url_of_both(&self) -> String {
+        let [first, second] = [&self.first, &self.second].map(port_of);
+        format!(
+            "postgresql://posthaste@127.0.0.1:{second},127.0.0.1:{first}/posthaste?target_session_attrs=read-write"
+        )
     }
 
     /// Makes the second server a standby, without which nothing commits and nothing is published from here on.
