@@ -65,7 +65,11 @@ impl Hold {
     }
 
     async fn acquire(self, memory: &mut Memory) -> Result<Session<PgwireSource>, Error> {
-        let address = self.store.server_address()?;
+        let store = self.store.clone();
+        let address = self
+            .outside
+            .spawn(async move { store.serving_address().await });
+        let address = address.await.map_err(|_| Error::Stopping)??;
         let source =
             PgwireSource::connect(address, &self.names, self.status_interval, self.must_fail_over).await?;
         let store = self.store;

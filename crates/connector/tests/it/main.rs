@@ -13,6 +13,7 @@ mod positions;
 mod publishing;
 mod refused;
 mod slot;
+mod standby;
 mod takeover;
 
 use std::sync::LazyLock;
