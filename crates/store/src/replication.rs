@@ -62,14 +62,35 @@ select from pg_catalog.pg_copy_logical_replication_slot($1, $2, false)";
 const DROP_SLOT: &str = "-- replication_drop_slot
 select from pg_catalog.pg_drop_replication_slot($1)";
 
-/// Each event that is still kept once more, oldest first; those in nets that were put aside, too.
+/// Each event that is still kept once more, oldest first; those in nets that were put aside, too. In transactions that the
+/// server can decode in memory: of one of them all, it would keep the log until the last event is confirmed. What an
+/// interruption leaves half done is done again, and each event is still taken once.
 const REPEAT_OUTBOX: &str = "-- replication_repeat_outbox
-insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
-select id, aggregatetype, aggregateid, type, payload, tenant, traceparent
-from (select distinct on (id) *
-    from (select * from posthaste.outbox union all select * from posthaste.outbox_aside()) every
-    order by id, created_at) kept
-order by created_at";
+do $$
+declare
+    event record;
+    repeated bigint := 0;
+begin
+    for event in
+        select id, aggregatetype, aggregateid, type, payload, tenant, traceparent
+        from (select distinct on (id) *
+            from (select * from posthaste.outbox union all select * from posthaste.outbox_aside()) every
+            order by id, created_at) kept
+        order by created_at
+    loop
+        insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, traceparent)
+        values (event.id, event.aggregatetype, event.aggregateid, event.type, event.payload, event.tenant,
+            event.traceparent);
+        repeated := repeated + 1;
+        if repeated % 10000 = 0 then
+            commit;
+        end if;
+    end loop;
+    perform set_config('posthaste.repeated', repeated::text, false);
+end $$";
+
+const REPEATED: &str = "-- replication_repeated
+select current_setting('posthaste.repeated')::bigint";
 
 /// What the connector's stream is made of. All names are plain lower-case identifiers.
 #[derive(Debug, Clone)]
@@ -338,7 +359,13 @@ impl Store {
             .map_err(no_slot_left)?;
         let mut repeated = 0;
         if (names.schema.as_str(), names.table.as_str()) == ("posthaste", "outbox") {
-            repeated = run(REPEAT_OUTBOX, &[]).await?;
+            // Not prepared: it ends transactions, which only a statement that came alone may.
+            let done = client.batch_execute(REPEAT_OUTBOX).await;
+            done.map_err(Error::database(query::name_of(REPEAT_OUTBOX)))?;
+            let row = client.query_one(REPEATED, &[]).await;
+            repeated = row
+                .map_err(Error::database(query::name_of(REPEATED)))?
+                .get::<_, i64>(0);
         }
         if found.is_some() {
             run(DROP_SLOT, &[&names.slot]).await?;
