@@ -15,7 +15,7 @@ pub struct Connector {
     /// What comes of the rows now.
     #[schema(value_type = shapes::ConnectorState)]
     pub state: String,
-    /// Whether it is to stand still. It obeys within a second or so, and so does whichever connector comes after it.
+    /// Whether it is to stand still. It obeys within a second or so, and so does whichever connector comes later.
     pub is_paused: bool,
     /// Since when it is to stand still.
     #[schema(required = true)]

@@ -2,6 +2,7 @@
 
 mod answer;
 mod client;
+mod connectors;
 mod endpoints;
 mod error;
 mod events;
@@ -18,7 +19,7 @@ pub use events::{Event, EventFilter, EventStream, Next};
 pub use keys::PageQuery;
 pub use list::ListFilter;
 pub use posthaste_api::{
-    Accepted, Attempt, AttemptPage, AuditPage, BatchAnswer, BatchItem, Endpoint, EndpointPatch,
+    Accepted, Attempt, AttemptPage, AuditPage, BatchAnswer, BatchItem, Connector, Endpoint, EndpointPatch,
     EventEnvelope, HistoryPage, Key, KeyPage, NewEndpoint, NewKey, NewStreamToken, Problem, StreamToken,
     SubmitRequest, TaskPage, TaskView,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use posthaste_broker::{Admin, KafkaOptions, Registry};
 use posthaste_runtime::{Clock, Stopper};
-use posthaste_store::{ReplicationNames, Store};
+use posthaste_store::{Asked, ReplicationNames, Store};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -36,7 +36,7 @@ pub(crate) struct Hold {
     pub(crate) admin: Admin,
     pub(crate) registry: Option<Registry>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) paused: watch::Receiver<bool>,
+    pub(crate) asked: watch::Receiver<Asked>,
     pub(crate) stopper: Stopper,
 }
 
@@ -66,9 +66,7 @@ impl Hold {
 
     async fn acquire(self, memory: &mut Memory) -> Result<Session<PgwireSource>, Error> {
         let store = self.store.clone();
-        let address = self
-            .outside
-            .spawn(async move { store.serving_address().await });
+        let address = self.outside.spawn(async move { store.serving_address().await });
         let address = address.await.map_err(|_| Error::Stopping)??;
         let source =
             PgwireSource::connect(address, &self.names, self.status_interval, self.must_fail_over).await?;
@@ -91,7 +89,7 @@ impl Hold {
             source,
             publisher,
             self.layouts,
-            self.paused,
+            self.asked,
             self.stopper,
         ))
     }

@@ -1,8 +1,13 @@
 #![doc = include_str!("../README.md")]
+#![expect(
+    clippy::result_large_err,
+    reason = "a problem document is the outcome of a refused request, not of a hot path"
+)]
 
-mod control;
+mod connectors;
 mod encoding;
 mod error;
+mod health;
 mod hold;
 mod layout;
 mod memory;
@@ -12,6 +17,8 @@ mod pgoutput;
 mod position;
 mod publisher;
 mod refusals;
+mod report;
+mod routes;
 mod service;
 mod session;
 mod source;
@@ -23,10 +30,11 @@ mod watch;
 mod watermark;
 mod writer;
 
-pub use control::{Control, Health, Status};
+pub use connectors::Connectors;
 pub use error::{Error, ErrorKind};
+pub use health::Health;
 pub use layout::{ColumnNames, OutboxOptions};
 pub use options::{Delivery, OnWalLimit, Options};
 pub use position::{Position, ServerIdentity};
+pub use routes::routes;
 pub use service::{Deps, Service};
-pub use watch::SlotStatus;

@@ -18,6 +18,16 @@ pub enum Delivery {
     ExactlyOnce,
 }
 
+impl Delivery {
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at_least_once",
+            Self::ExactlyOnce => "exactly_once",
+        }
+    }
+}
+
 /// What happens when the log that waits to be published is about to outgrow what the server may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +36,16 @@ pub enum OnWalLimit {
     Refuse,
     /// The server lets the slot go; afterwards what the outbox still holds is published anew.
     Release,
+}
+
+impl OnWalLimit {
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Release => "release",
+        }
+    }
 }
 
 /// The connector's configuration.

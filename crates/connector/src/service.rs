@@ -10,16 +10,17 @@ use posthaste_runtime::{Backoff, Clock, Stopper, metric};
 use posthaste_store::{ReplicationNames, SlotState, Store};
 use posthaste_types::limits::SLOT_WAL_SHARE_MAX;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::control::{Control, Health, State};
+use crate::health::{Health, State};
 use crate::hold::Hold;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::options::OnWalLimit;
+use crate::report::Report;
 use crate::waiting::Waiting;
-use crate::watch::{SlotStatus, watch};
+use crate::watch::{SlotStatus, watch_slot};
 use crate::{Error, Options};
 
 /// Between two looks at a slot that another connector holds.
@@ -48,9 +49,9 @@ pub struct Service {
     admin: Admin,
     registry: Option<Registry>,
     stopper: Stopper,
-    state: tokio::sync::watch::Sender<State>,
-    seen: tokio::sync::watch::Sender<Option<SlotStatus>>,
-    paused: tokio::sync::watch::Sender<bool>,
+    state: watch::Sender<State>,
+    seen: watch::Sender<Option<SlotStatus>>,
+    report: Report,
     /// That nothing bounds the log was said once.
     is_warned: AtomicBool,
 }
@@ -62,8 +63,11 @@ impl Service {
     /// An option that does not fit.
     pub fn start(options: &Options, deps: Deps, stopper: Stopper) -> Result<Self, Error> {
         let admin = Admin::new(&deps.kafka)?;
-        let (state, _) = tokio::sync::watch::channel(State::Waiting("it has only just begun".to_owned()));
+        let state = watch::Sender::new(State::Waiting("it has only just begun".to_owned()));
+        let seen = watch::Sender::new(None);
         let (names, status_interval) = (options.names()?, options.status_interval()?);
+        let (told, lag) = (state.subscribe(), seen.subscribe());
+        let report = Report::new(deps.store.clone(), &names.slot, options.delivery, told, lag);
         Ok(Self {
             names,
             layouts: options.layouts()?.into(),
@@ -74,8 +78,8 @@ impl Service {
             registry: None,
             stopper,
             state,
-            seen: tokio::sync::watch::Sender::new(None),
-            paused: tokio::sync::watch::Sender::new(false),
+            seen,
+            report,
             is_warned: AtomicBool::new(false),
         })
     }
@@ -92,17 +96,6 @@ impl Service {
         Health(self.state.subscribe())
     }
 
-    /// Asks the connector how it is, and to stand still, while it runs.
-    pub fn control(&self) -> Control {
-        Control {
-            slot: self.names.slot.clone(),
-            delivery: self.options.delivery,
-            state: self.state.subscribe(),
-            seen: self.seen.subscribe(),
-            paused: self.paused.clone(),
-        }
-    }
-
     /// Publishes until stopped; what is on its way then is settled first.
     ///
     /// # Errors
@@ -111,7 +104,8 @@ impl Service {
         let hold = Box::pin(self.hold_slot());
         tokio::select! {
             () = hold => Ok(()),
-            () = watch(&self.deps.store, &self.names.slot, self.wal_bytes_max(), &self.seen) => Ok(()),
+            () = watch_slot(&self.deps.store, &self.names.slot, self.wal_bytes_max(), &self.seen) => Ok(()),
+            () = self.report.run() => Ok(()),
         }
     }
 
@@ -144,7 +138,15 @@ impl Service {
 
     /// Acquires the slot and publishes, until stopped (`Ok`) or until something fails.
     async fn hold(&self, waiting: &mut Waiting, memory: &mut Memory) -> Result<(), Error> {
-        let free = self.stopper.unless_stopped(self.await_slot(waiting)).await;
+        let free = async {
+            loop {
+                self.await_resumption(waiting).await?;
+                if let Some(slot) = self.await_slot(waiting).await? {
+                    return Ok::<_, Error>(slot);
+                }
+            }
+        };
+        let free = self.stopper.unless_stopped(free).await;
         let slot = free.ok_or(Error::Stopping)??;
         let hold = Hold {
             store: self.deps.store.clone(),
@@ -158,7 +160,7 @@ impl Service {
             admin: self.admin.clone(),
             registry: self.registry.clone(),
             clock: Arc::clone(&self.deps.clock),
-            paused: self.paused.subscribe(),
+            asked: self.report.asked(),
             stopper: self.stopper.clone(),
         };
         let (streams, streaming) = oneshot::channel();
@@ -182,8 +184,8 @@ impl Service {
         outcome
     }
 
-    /// Makes what is missing, and stands by while another connector holds the slot.
-    async fn await_slot(&self, waiting: &mut Waiting) -> Result<SlotState, Error> {
+    /// Makes what is missing, and stands by while another connector holds the slot. `None`: it is to stand still meanwhile.
+    async fn await_slot(&self, waiting: &mut Waiting) -> Result<Option<SlotState>, Error> {
         let (store, names) = (&self.deps.store, &self.names);
         // A lost slot is made anew when what is written for it can go on to the broker, else it might be lost again.
         let slot = store.slot_state(&names.slot).await?;
@@ -192,7 +194,8 @@ impl Service {
         }
         let mut slot = store.ensure_replication(names).await?;
         self.guard().await?;
-        while let Some(pid) = slot.active_pid {
+        let asked = self.report.asked();
+        while let Some(pid) = slot.active_pid.filter(|_| !asked.borrow().is_paused) {
             waiting.say(&format!(
                 "the slot `{}` is held by another connector (server process {pid})",
                 names.slot
@@ -204,7 +207,25 @@ impl Service {
                 _ => store.ensure_replication(names).await?,
             };
         }
-        Ok(slot)
+        // The other may have let go because it was paused.
+        self.report.look().await?;
+        let is_paused = asked.borrow().is_paused;
+        Ok((!is_paused).then_some(slot))
+    }
+
+    /// Stands still as long as that is asked. Looks first, so that a connector that comes back reads nothing while it is
+    /// paused. The slot is kept without anybody who reads it; one that the server lets go meanwhile is made anew only
+    /// then, since it would only be let go again, each time with the outbox's events written once more.
+    async fn await_resumption(&self, waiting: &mut Waiting) -> Result<(), Error> {
+        self.report.look().await?;
+        let mut asked = self.report.asked();
+        if asked.borrow().is_paused {
+            waiting.end();
+            self.enter(State::Paused);
+            // Its other half lives as long as this does.
+            let _ = asked.wait_for(|asked| !asked.is_paused).await;
+        }
+        Ok(())
     }
 
     /// Says what is to happen when too much log waits, and warns where nothing bounds it.

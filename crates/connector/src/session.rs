@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use posthaste_runtime::Stopper;
+use posthaste_store::Asked;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ pub(crate) struct Session<S> {
     source: S,
     publisher: Publisher,
     layouts: Arc<[Layout]>,
-    paused: watch::Receiver<bool>,
+    asked: watch::Receiver<Asked>,
     stopper: Stopper,
     /// When the server gave its last sign, while it was listened to.
     heard: Instant,
@@ -43,14 +44,14 @@ impl<S: WalSource> Session<S> {
         source: S,
         publisher: Publisher,
         layouts: Arc<[Layout]>,
-        paused: watch::Receiver<bool>,
+        asked: watch::Receiver<Asked>,
         stopper: Stopper,
     ) -> Self {
         Self {
             source,
             publisher,
             layouts,
-            paused,
+            asked,
             stopper,
             heard: Instant::now(),
             shapes: HashMap::new(),
@@ -58,8 +59,8 @@ impl<S: WalSource> Session<S> {
         }
     }
 
-    /// Publishes until stopped (`Ok`) or until something fails; then settles what is on its way, tells the server, and
-    /// parts from it.
+    /// Publishes until stopped or paused (`Ok`) or until something fails; then settles what is on its way, tells the server,
+    /// and parts from it.
     pub(crate) async fn run(mut self) -> (Result<(), Error>, Memory) {
         let outcome = match self.publish().await {
             Err(Error::Stopping) => Ok(()),
@@ -74,7 +75,12 @@ impl<S: WalSource> Session<S> {
     async fn publish(&mut self) -> Result<(), Error> {
         let mut looks = tokio::time::interval(SILENCE / 8);
         loop {
-            let is_reading = self.publisher.has_room() && !*self.paused.borrow();
+            // To hold the stream and read nothing would be wrong: the server's process at its other end, told to end, would
+            // wait for us, and so would the server's next checkpoint, or its shutdown.
+            if self.asked.borrow().is_paused {
+                return Ok(());
+            }
+            let is_reading = self.publisher.has_room();
             tokio::select! {
                 biased;
                 // 1. Stopping comes first.
@@ -90,8 +96,8 @@ impl<S: WalSource> Session<S> {
                     self.take_ready().await?;
                     self.heard = Instant::now();
                 }
-                // 4. To stand still, or to go on.
-                Ok(()) = self.paused.changed() => self.heard = Instant::now(),
+                // 4. To stand still.
+                Ok(()) = self.asked.changed() => {}
                 // 5. Silence, where there should be none.
                 _ = looks.tick() => self.listen(is_reading)?,
             }

@@ -7,7 +7,6 @@ use metrics::gauge;
 use posthaste_runtime::metric;
 use posthaste_store::{SlotState, Store};
 use posthaste_types::limits::{SLOT_SAMPLE_COUNT_MAX, SLOT_WAL_SHARE_MAX, SLOT_WAL_SHARE_WARNINGS};
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -17,26 +16,24 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const STATUSES: [&str; 4] = ["reserved", "extended", "unreserved", "lost"];
 
 /// The slot as it was last seen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SlotStatus {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SlotStatus {
     /// `reserved`, `extended`, `unreserved` (about to be lost) or `lost`.
-    pub wal_status: String,
+    pub(crate) wal_status: String,
     /// Bytes of log written since what is published.
-    pub lag_bytes: u64,
+    pub(crate) lag_bytes: u64,
     /// Age of the oldest log that is not known to be published, seconds, to a second.
-    pub lag_s: u64,
+    pub(crate) lag_s: u64,
     /// Bytes of log that the server keeps for it.
-    pub retained_bytes: u64,
+    pub(crate) retained_bytes: u64,
     /// Bytes that may still be written before the server lets it go; `None`: any amount.
-    pub safe_wal_bytes: Option<i64>,
+    pub(crate) safe_wal_bytes: Option<i64>,
     /// The share of the log that it may keep that it keeps; `None`: it may keep any amount.
-    pub wal_share: Option<f64>,
-    /// Whether standbys get a copy of it; `None`: the server is older than that (17).
-    pub is_failover: Option<bool>,
+    pub(crate) wal_share: Option<f64>,
 }
 
 /// Looks at the slot every second and shows what it sees. Never ends.
-pub(crate) async fn watch(
+pub(crate) async fn watch_slot(
     store: &Store,
     slot: &str,
     wal_bytes_max: Option<u64>,
@@ -67,7 +64,6 @@ fn status_of(state: SlotState, lag: Duration, wal_bytes_max: Option<u64>) -> Slo
         retained_bytes: state.kept_bytes(),
         wal_share: state.wal_share(wal_bytes_max),
         safe_wal_bytes: state.safe_wal_bytes,
-        is_failover: state.is_failover,
         wal_status: state.wal_status,
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use posthaste_client::{Client, ClientOptions};
 use posthaste_runtime::Secret;
 
-use crate::commands::{audit, endpoints, keys, submit, tasks, tenants, watch};
+use crate::commands::{audit, connector, endpoints, keys, submit, tasks, tenants, watch};
 use crate::dev::Dev;
 use crate::exit::Usage;
 use crate::settings::{RoleSettings, Settings};
@@ -107,9 +107,9 @@ pub(crate) enum Command {
     /// Take tasks in over HTTP and store them
     #[command(after_help = ROLE_EXAMPLES)]
     Ingest(RoleSettings),
-    /// Carry what the record commits to Kafka
-    #[command(after_help = ROLE_EXAMPLES)]
-    Connector(RoleSettings),
+    /// Carry what the record commits to Kafka; or see how that goes, pause and resume it
+    #[command(after_help = connector::EXAMPLES)]
+    Connector(Box<connector::Connector>),
     /// Run the handlers of tasks
     #[command(after_help = ROLE_EXAMPLES)]
     Worker(RoleSettings),

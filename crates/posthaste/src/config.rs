@@ -9,6 +9,7 @@ use posthaste_runtime::Secret;
 use posthaste_runtime::telemetry::LogOptions;
 use posthaste_store::StoreOptions;
 use posthaste_types::TenantLimits;
+use posthaste_types::task::DEFAULT_TENANT;
 use posthaste_types::topics::DEFAULT_QUEUE;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,9 @@ pub(crate) struct HttpOptions {
     pub(crate) listen: SocketAddr,
     /// Whom the routes below `/v1` are for.
     pub(crate) access: Access,
+    /// The tenant whose admin keys may do what concerns all tenants: see how connectors are, pause and resume them. Empty:
+    /// nobody may over HTTP.
+    pub(crate) operators: String,
     /// A line in the log for each request.
     pub(crate) access_log: bool,
     /// Connections at once; further ones wait.
@@ -84,6 +88,7 @@ impl Default for HttpOptions {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             access: Access::Keys,
+            operators: DEFAULT_TENANT.to_owned(),
             access_log: false,
             connections_max: serve.connections_max,
             connections_per_address_max: serve.connections_per_address_max,

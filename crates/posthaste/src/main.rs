@@ -50,7 +50,7 @@ async fn dispatch(target: Target, command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Dev(dev) => dev.run(&target).await,
         Command::Ingest(settings) => roles::run_alone(Role::Ingest, &settings.load()?.value).await,
-        Command::Connector(settings) => roles::run_alone(Role::Connector, &settings.load()?.value).await,
+        Command::Connector(connector) => connector.run(&target).await,
         Command::Worker(settings) => roles::run_alone(Role::Worker, &settings.load()?.value).await,
         Command::Delivery(settings) => roles::run_alone(Role::Delivery, &settings.load()?.value).await,
         Command::Scheduler(settings) => roles::run_alone(Role::Scheduler, &settings.load()?.value).await,

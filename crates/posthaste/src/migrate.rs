@@ -33,6 +33,9 @@ pub(crate) async fn migrate(config: &Config, parts: &Parts, tell: &dyn Fn(String
     patiently(store_is_away, || parts.store.ensure_replication(&names))
         .await
         .context("failed to make publication and slot")?;
+    patiently(store_is_away, || parts.store.ensure_connector(&names.slot))
+        .await
+        .context("failed to make the connector known")?;
     let admin = parts.admin()?;
     for (spec, schema) in specs {
         let outcome = patiently(broker_is_away, || admin.ensure_topic(&spec))

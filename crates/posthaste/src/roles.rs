@@ -118,6 +118,10 @@ impl Process {
         } = parts.clone();
         match role {
             Role::Ingest => {
+                // What they tell and ask is in the database, so they need no connector in this process.
+                let connectors = posthaste_connector::Connectors::new(store.clone(), Arc::clone(&clock));
+                self.routes
+                    .push(posthaste_connector::routes(connectors, &config.http.operators));
                 let deps = posthaste_ingest::Deps { store, clock };
                 let service = posthaste_ingest::Service::start(&config.ingest, deps, stopper);
                 self.routes.push(service.routes());

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access", &["types", "api", "runtime", "store", "http"]),
     ("client", &["types", "api"]),
     ("ingest", &["types", "schema", "api", "runtime", "store", "http"]),
-    ("connector", &["types", "runtime", "store", "broker"]),
+    ("connector", &["types", "api", "runtime", "store", "broker", "http"]),
     ("worker", &["types", "schema", "runtime", "store", "broker"]),
     ("scheduler", &["types", "schema", "runtime", "store"]),
     (
@@ -39,7 +39,7 @@ const WHO_USES: &[(&str, &[&str])] = &[
     ("deadpool-postgres", &["store"]),
     ("pgwire-replication", &["connector"]),
     ("apache-avro", &["schema"]),
-    ("warp", &["http", "access", "ingest", "delivery"]),
+    ("warp", &["http", "access", "ingest", "connector", "delivery"]),
     ("hyper", &["http"]),
     ("hyper-util", &["http"]),
     ("tokio-postgres-rustls", &["store"]),

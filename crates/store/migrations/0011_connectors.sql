@@ -16,7 +16,7 @@ create table posthaste.connector_instances (
     slot         name not null references posthaste.connectors (slot),
     instance     text not null,                -- host, process and something random
     delivery     text not null,                -- at_least_once or exactly_once
-    state        text not null,                -- streaming, paused, standby or waiting
+    state        text not null,                -- streaming (it holds the slot), paused, standby or waiting
     waits_for    text,                         -- what it waits for, for people
     since        timestamptz not null,         -- when it came into this state
     behind_since timestamptz,                  -- age of the oldest log that is not published, once that is some seconds

@@ -47,11 +47,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-fn operation(
-    route: (utoipa::openapi::path::HttpMethod, &'static str),
-    id: &str,
-    summary: &str,
-) -> Operation {
+fn operation(route: (utoipa::openapi::path::HttpMethod, &'static str), id: &str, summary: &str) -> Operation {
     Operation::new(route, TAG, id, summary).key(Scope::Admin)
 }
 

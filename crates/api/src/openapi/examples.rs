@@ -293,6 +293,8 @@ pub(crate) fn connector() -> Value {
 pub(crate) fn connector_paused() -> Value {
     let mut connector = connector();
     connector["state"] = json!("paused");
+    connector["holder"] = json!(null);
+    connector["log"]["server_pid"] = json!(null);
     connector["instances"][0]["state"] = json!("paused");
     connector["is_paused"] = json!(true);
     connector["paused_at"] = json!("2026-11-24T09:30:00Z");

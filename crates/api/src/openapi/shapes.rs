@@ -111,11 +111,12 @@ shapes! {
     Slot = string().min_length(Some(1)).max_length(Some(63)).pattern(Some("^[a-z_][a-z0-9_]*$"))
         => "A replication slot of the database, by which its connector is named.";
     ConnectorState = words(["streaming", "paused", "waiting", "standby", "away"])
-        => "`streaming`: rows are published as they are committed. `paused`: it stands still. `waiting`: something keeps it \
-            from the slot or from the broker. `standby`: another program reads the slot. `away`: no connector lives.";
+        => "`streaming`: rows are published as they are committed. `paused`: it stands still, as it was asked to. `waiting`: \
+            something keeps it from the slot or from the broker. `standby`: another program reads the slot. `away`: no \
+            connector lives.";
     ConnectorInstanceState = words(["streaming", "paused", "waiting", "standby"])
-        => "`streaming` and `paused`: it holds the slot. `standby`: it waits for another to let go of it. `waiting`: for \
-            something else.";
+        => "`streaming`: it holds the slot. `paused`: it stands still. `standby`: it waits for another to let go of the slot. \
+            `waiting`: for something else.";
     ConnectorDelivery = words(["at_least_once", "exactly_once"]) => "How often a row may come.";
     OnWalLimit = words(["refuse", "release"])
         => "At 95 % of what may be kept ingest refuses tasks (`refuse`), or at the end the server lets the slot go (`release`).";

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use posthaste_broker::{Admin, ErrorKind, KafkaOptions, Record, Registry, StartAt, Tail, TopicSpec};
-use posthaste_connector::{Control, Deps, Health, Options, Service};
+use posthaste_connector::{Connectors, Deps, Health, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_stack::{Part, Stack};
 use posthaste_store::{Store, StoreOptions};
@@ -32,7 +32,6 @@ pub(crate) struct Outbox {
 /// A connector that runs.
 pub(crate) struct Running {
     pub(crate) health: Health,
-    pub(crate) control: Control,
     stopper: Stopper,
     task: JoinHandle<()>,
 }
@@ -148,6 +147,11 @@ impl Outbox {
         store(&self.database_url)
     }
 
+    /// What `posthaste connector` works with.
+    pub(crate) fn connectors(&self) -> Connectors {
+        Connectors::new(self.store(), SystemClock::shared())
+    }
+
     /// Makes a topic of this test's own.
     pub(crate) async fn topic(&self, suffix: &str, partitions: i32, config: &[(&str, &str)]) -> String {
         let topic = format!("{}.{suffix}", self.name);
@@ -187,11 +191,10 @@ impl Outbox {
         if let Some(registry) = self.registry.clone() {
             service = service.with_registry(registry);
         }
-        let (health, control) = (service.health(), service.control());
+        let health = service.health();
         let task = tokio::spawn(async move { service.run().await.unwrap() });
         Running {
             health,
-            control,
             stopper,
             task,
         }

@@ -11,7 +11,7 @@ use crate::common::{Outbox, eventually};
 const BOUND: &str = "alter system set max_slot_wal_keep_size = '64MB'";
 
 /// The outbox of a database that Posthaste has to itself.
-async fn own_outbox(stack: &Stack) -> Outbox {
+pub(crate) async fn own_outbox(stack: &Stack) -> Outbox {
     let mut outbox = Outbox::new(stack).await;
     migrate(&outbox.store()).await.unwrap();
     outbox.options.table = "posthaste.outbox".to_owned();
@@ -26,7 +26,7 @@ async fn own_outbox(stack: &Stack) -> Outbox {
     outbox
 }
 
-async fn insert(outbox: &Outbox, topic: &str, from: i32, to: i32) {
+pub(crate) async fn insert(outbox: &Outbox, topic: &str, from: i32, to: i32) {
     let statement = "insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant)
          select gen_random_uuid(), $1, 'key', 'made', convert_to(n::text, 'utf8'), 'default' from generate_series($2::int, $3::int) n";
     outbox
@@ -37,7 +37,7 @@ async fn insert(outbox: &Outbox, topic: &str, from: i32, to: i32) {
 }
 
 /// Log that is not for the outbox.
-async fn write_log(outbox: &Outbox, megabytes: i32) {
+pub(crate) async fn write_log(outbox: &Outbox, megabytes: i32) {
     let write = "select pg_logical_emit_message(false, 'test', repeat('x', 1024 * 1024)) from generate_series(1, $1::int)";
     outbox.client.query(write, &[&megabytes]).await.unwrap();
 }

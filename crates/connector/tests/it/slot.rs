@@ -64,35 +64,6 @@ fn rows_of_two_outboxes_come_through_one_topic() {
 }
 
 #[test]
-fn a_paused_connector_keeps_the_slot_and_reads_nothing() {
-    with_stack(|stack| async {
-        let outbox = Outbox::new(stack).await;
-        let topic = outbox.topic("paused", 1, &[]).await;
-        let connector = outbox.streaming().await;
-        outbox.insert(&topic, &[("a", b"before")]).await;
-        outbox.read(&topic, |records| !records.is_empty()).await;
-        connector.control.pause();
-        assert_eq!(connector.control.status().state, "paused");
-        // A standby would take what a paused connector lets go.
-        let standby = outbox.start();
-        outbox.insert(&topic, &[("a", b"meanwhile")]).await;
-        eventually("the row to wait", async || {
-            let status = connector.control.status().slot_status;
-            status.is_some_and(|slot| slot.lag_bytes > 0 && slot.lag_s > 0)
-        })
-        .await;
-        assert_eq!(outbox.read(&topic, |records| !records.is_empty()).await.len(), 1);
-        assert!(!standby.health.is_streaming());
-        connector.control.resume();
-        let records = outbox.read_all(&topic).await;
-        assert_eq!(values_of(&records, "a"), ["before", "meanwhile"]);
-        assert_eq!(connector.control.status().state, "streaming");
-        connector.stop().await;
-        standby.stop().await;
-    });
-}
-
-#[test]
 fn standbys_of_the_server_get_a_copy_of_the_slot_where_it_can_give_them_one() {
     with_stack(|stack| async {
         let outbox = Outbox::new(stack).await;

@@ -2,6 +2,7 @@
 //! its flags, its call, its answer.
 
 pub(crate) mod audit;
+pub(crate) mod connector;
 pub(crate) mod endpoints;
 pub(crate) mod keys;
 mod record;

@@ -5,6 +5,7 @@ use posthaste_api::Problem;
 use posthaste_store::Store;
 use posthaste_types::limits::TENANT_BYTES_MAX;
 
+use crate::config::Config;
 use crate::exit::Usage;
 use crate::settings::Settings;
 
@@ -13,10 +14,15 @@ pub(super) const ACTOR: &str = "cli";
 
 /// The record that the settings name, migrated.
 pub(super) async fn open(settings: &Settings) -> anyhow::Result<Store> {
+    Ok(open_with_config(settings).await?.0)
+}
+
+/// The same, with the rest of the configuration.
+pub(super) async fn open_with_config(settings: &Settings) -> anyhow::Result<(Store, Config)> {
     let config = settings.load()?.value;
     let store = Store::new(&config.database.store("cli"))?;
     posthaste_store::check_migrated(&store).await?;
-    Ok(store)
+    Ok((store, config))
 }
 
 /// A refusal as an error of this program.

@@ -62,11 +62,6 @@ fn each_part_may_do_its_part_and_no_more() {
             ),
             ("g_connector", "select from posthaste.tasks"),
             ("g_connector", "delete from posthaste.outbox"),
-            ("g_connector", "update posthaste.connectors set is_paused = false"),
-            ("g_worker", "update posthaste.connectors set is_paused = true"),
-            ("g_delivery", "select from posthaste.connectors"),
-            ("g_ingest", "insert into posthaste.connectors (slot) values ('s')"),
-            ("g_ingest", "select posthaste.enter_connector('s', 'i', 'd')"),
             ("g_ingest", "select secret from posthaste.endpoints"),
             ("g_ingest", "select payload from posthaste.outbox"),
             ("g_delivery", "update posthaste.tasks set state = 'DONE'"),
@@ -86,24 +81,7 @@ fn each_part_may_do_its_part_and_no_more() {
             )
             .await;
         }
-        for (role, sql) in [
-            ("g_connector", "select from posthaste.outbox"),
-            ("g_connector", "select posthaste.enter_connector('s', 'i', 'd')"),
-            (
-                "g_connector",
-                "select from posthaste.tell_connector('s', 'i', 'paused', 'x', 7)",
-            ),
-            (
-                "g_ingest",
-                "update posthaste.connectors set is_paused = true where slot = 's'",
-            ),
-            (
-                "g_ingest",
-                "select posthaste.connector_lives(slot, instance), state from posthaste.connector_instances",
-            ),
-        ] {
-            allowed(database, role, sql).await;
-        }
+        allowed(database, "g_connector", "select from posthaste.outbox").await;
         database
             .batch_execute(
                 &PARTS
@@ -142,6 +120,50 @@ fn the_scheduler_deletes_what_is_old_of_access_and_sees_no_more_than_that_takes(
             .batch_execute("drop owned by p_scheduler; drop role p_scheduler")
             .await
             .unwrap();
+    });
+}
+
+#[test]
+fn ingest_asks_a_connector_to_stand_still_and_the_connector_obeys_and_asks_nothing() {
+    with_world("grants_pause", async |world| {
+        let database = &world.database;
+        database
+            .batch_execute(
+                "create role c_ingest; create role c_connector; create role c_delivery; create role c_worker;
+                 select posthaste.grant_roles('c')",
+            )
+            .await
+            .unwrap();
+        for (role, sql) in [
+            ("c_connector", "select posthaste.enter_connector('s', 'i', 'd')"),
+            (
+                "c_connector",
+                "select from posthaste.tell_connector('s', 'i', 'paused', 'x', 7)",
+            ),
+            (
+                "c_ingest",
+                "update posthaste.connectors set is_paused = true where slot = 's'",
+            ),
+            (
+                "c_ingest",
+                "select posthaste.connector_lives(slot, instance), state from posthaste.connector_instances",
+            ),
+        ] {
+            allowed(database, role, sql).await;
+        }
+        for (role, sql) in [
+            ("c_connector", "update posthaste.connectors set is_paused = false"),
+            ("c_worker", "update posthaste.connectors set is_paused = true"),
+            ("c_delivery", "select from posthaste.connectors"),
+            ("c_ingest", "insert into posthaste.connectors (slot) values ('t')"),
+            ("c_ingest", "select posthaste.enter_connector('s', 'i', 'd')"),
+        ] {
+            let code = refused(database, role, sql).await;
+            assert_eq!(code, SqlState::INSUFFICIENT_PRIVILEGE, "{role}: {sql}");
+        }
+        let drop = "drop owned by c_ingest, c_connector, c_delivery, c_worker;
+            drop role c_ingest, c_connector, c_delivery, c_worker";
+        database.batch_execute(drop).await.unwrap();
     });
 }
 
