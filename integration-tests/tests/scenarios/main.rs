@@ -15,6 +15,7 @@ mod limits;
 mod load;
 mod logs;
 mod outages;
+mod paused;
 mod process;
 mod racing_keys;
 mod receiver;
@@ -73,6 +74,7 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     crashes::killed_whole_loses_and_repeats_nothing,
     outages::kafka_restart_under_load_loses_nothing,
     outages::postgres_restart_under_load_loses_nothing,
+    paused::a_pause_holds_over_a_killed_connector_and_ends_over_http,
     wires::each_part_works_with_its_own_rights_over_tls,
     wires::what_is_refused_is_told_and_tried_again,
     debezium::both_give_the_same_key_value_and_headers,

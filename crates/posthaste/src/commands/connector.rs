@@ -43,8 +43,8 @@ enum Act {
 }
 
 pub(crate) const EXAMPLES: &str = "\
-Without a subcommand it is the role. The subcommands work over the database, from anywhere, on the connectors of the slot
-that the configuration names (connector.slot). Over HTTP the same is below /v1/connectors.
+Without a subcommand it is the role. The subcommands work over the database, from anywhere, on the connectors of the \
+slot that the configuration names (connector.slot). Over HTTP the same is below /v1/connectors.
 
 Examples:
   posthaste connector --config /etc/posthaste.toml --listen 0.0.0.0:8080
@@ -52,17 +52,17 @@ Examples:
   posthaste connector pause";
 
 const STATUS_EXAMPLES: &str = "\
-States: streaming; paused; waiting (for the broker, say: it tells what for); standby (another program reads the slot); away
-(no connector lives).
+States: streaming; paused; waiting (it tells what for); standby (another program reads the slot); away (no connector \
+lives).
 
 Examples:
   posthaste connector status
   posthaste connector status --json | jq .log.retained_bytes";
 
 const PAUSE_EXAMPLES: &str = "\
-What is on its way to Kafka ends, then nothing more is read, over restarts and takeovers too. Tasks are taken in meanwhile
-and wait; the database keeps its log. At 95 % of what it may keep, connector.on_wal_limit decides: ingest answers 503
-(refuse), or the server lets the slot go and the outbox is published anew (release).
+What is on its way to Kafka ends, then nothing more is read, over restarts and takeovers too. Tasks are taken in \
+meanwhile and wait; the database keeps its log. When that comes to what it may keep, connector.on_wal_limit decides: at \
+95 % ingest answers 503 (refuse), or the server lets the slot go and the outbox is published anew (release).
 
 Example:
   posthaste connector pause && … && posthaste connector resume";
