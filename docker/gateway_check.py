@@ -21,6 +21,7 @@ INGEST = [
     ("GET", "/v1/tasks/task_1?wait=5"), ("GET", "/v1/tasks/task_1/history"), ("POST", "/v1/tasks/task_1/cancel"),
     ("POST", "/v1/tasks/task_1/retry"), ("POST", "/v1/replays"), ("GET", "/v1/replays/rep_1/events"), ("GET", "/readyz"),
     ("GET", "/openapi.json"), ("GET", "/v1/eventsource"), ("GET", "/v1/tasks/task_1/events/more"),
+    ("GET", "/v1/connectors"), ("POST", "/v1/connectors/posthaste/pause"),
 ]
 DELIVERY = [
     ("GET", "/v1/events"), ("GET", "/v1/events?channel=a%2Fb"), ("GET", "/v1/events/pull?consumer=c"),
