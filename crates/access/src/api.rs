@@ -92,11 +92,11 @@ impl Api {
         let expires_at = self.clock.now() + TimeDelta::seconds(ttl_s.cast_signed());
         let claims = Claims::new(caller.tenant(), key, grant, expires_at);
         let directory = self.watch.directory();
-        let signer = directory.signer.as_ref().ok_or_else(|| {
+        let secrets = directory.stream_secrets.as_ref().ok_or_else(|| {
             let detail = "stream tokens cannot be given out yet; try again in a moment";
             Problem::new(ErrorCode::Unavailable, detail)
         })?;
-        let token = signer
+        let token = secrets
             .sign(&claims)
             .ok_or_else(|| invalid("/channels", "are too long for one token; ask for several"))?;
         let answer = StreamToken { token, expires_at };

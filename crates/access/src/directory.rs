@@ -13,7 +13,7 @@ use posthaste_types::{ApiKey, KeyHash, KeyId};
 use subtle::ConstantTimeEq as _;
 
 use crate::quotas::Quotas;
-use crate::stream_token::Signer;
+use crate::stream_secrets::Secrets;
 use crate::usage::LastUse;
 
 /// A key as requests need it.
@@ -39,7 +39,7 @@ pub(crate) struct Directory {
     by_prefix: HashMap<Box<str>, Arc<Entry>>,
     by_id: HashMap<KeyId, Arc<Entry>>,
     /// What stream tokens are signed with; none before anything was read.
-    pub(crate) signer: Option<Signer>,
+    pub(crate) stream_secrets: Option<Arc<Secrets>>,
 }
 
 impl Default for Directory {
@@ -48,7 +48,7 @@ impl Default for Directory {
             revision: UNREAD,
             by_prefix: HashMap::new(),
             by_id: HashMap::new(),
-            signer: None,
+            stream_secrets: None,
         }
     }
 }
@@ -112,7 +112,8 @@ impl Directory {
 
     fn with(mut self, changes: AccessChanges, before: &Self, quotas: &Quotas, now: DateTime<Utc>) -> Self {
         self.revision = changes.revision;
-        self.signer = Some(Signer::new(&changes.stream_token_secret));
+        let secrets = Secrets::new(changes.stream_secrets, before.stream_secrets.as_deref());
+        self.stream_secrets = secrets.map(Arc::new);
         for row in changes.keys {
             let earlier = before.by_id.get(&row.id).map(Arc::as_ref);
             let entry = Arc::new(Entry::new(row, quotas, earlier));
@@ -146,8 +147,11 @@ impl Directory {
         }
     }
 
-    /// Ends what callers have open whose keys `next` knows no more.
+    /// Ends what callers have open whose keys, or the secrets of whose tokens, `next` knows no more.
     pub(crate) fn end_missing(&self, next: &Self) {
+        if let Some(secrets) = &self.stream_secrets {
+            secrets.end_unless_in(next.stream_secrets.as_deref());
+        }
         for (id, entry) in &self.by_id {
             if !next.by_id.contains_key(id) {
                 entry.caller.ended().stop();

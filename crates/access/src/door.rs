@@ -41,11 +41,10 @@ impl KeyDoor {
     fn by_token(&self, text: &str) -> Result<Caller, Problem> {
         let now = self.clock.now();
         let directory = self.watch.fresh_directory().ok_or_else(unknown_now)?;
-        let claims = directory
-            .signer
-            .as_ref()
-            .and_then(|signer| signer.verify(text))
-            .ok_or_else(|| unauthenticated("this is no stream token of this server; ask for one"))?;
+        let secrets = directory.stream_secrets.as_ref().ok_or_else(unknown_now)?;
+        let claims = secrets.verify(text).ok_or_else(|| {
+            unauthenticated("this is no stream token of this server, or was taken back; ask for one")
+        })?;
         if claims.is_expired(now) {
             return Err(unauthenticated("this stream token has expired; ask for another"));
         }
@@ -59,7 +58,7 @@ impl KeyDoor {
         let tenant = claims.tenant.as_str().into();
         Ok(
             Caller::with_grant(tenant, actor, claims.into_grant(), Arc::clone(caller.quota()))
-                .until(caller.ended().clone()),
+                .until(secrets.ended(entry.id, caller.ended())),
         )
     }
 }

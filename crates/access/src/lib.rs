@@ -12,6 +12,7 @@ mod page;
 mod quotas;
 mod routes;
 mod service;
+mod stream_secrets;
 mod stream_token;
 mod tenants;
 mod usage;
@@ -19,4 +20,5 @@ mod watch;
 
 pub use keys::{Issued, Keys, key_view};
 pub use service::{Deps, Service};
+pub use stream_secrets::rotate_stream_secret;
 pub use tenants::{LimitChanges, set_limits};

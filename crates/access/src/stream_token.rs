@@ -56,6 +56,11 @@ impl Claims {
         self.expires_s <= now.timestamp()
     }
 
+    /// Whether it can open streams after this time.
+    pub(crate) fn lives_past(&self, time: DateTime<Utc>) -> bool {
+        self.expires_s > time.timestamp()
+    }
+
     /// Which streams it opens.
     pub(crate) fn into_grant(self) -> StreamGrant {
         match self.grant {

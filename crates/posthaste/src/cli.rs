@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use posthaste_client::{Client, ClientOptions};
 use posthaste_runtime::Secret;
 
-use crate::commands::{audit, connector, endpoints, keys, submit, tasks, tenants, watch};
+use crate::commands::{audit, connector, endpoints, keys, stream_tokens, submit, tasks, tenants, watch};
 use crate::dev::Dev;
 use crate::exit::Usage;
 use crate::settings::{RoleSettings, Settings};
@@ -150,6 +150,9 @@ pub(crate) enum Command {
     /// List tenants and set their limits; over the database
     #[command(subcommand)]
     Tenants(Box<tenants::Tenants>),
+    /// Replace the secret that stream tokens are signed with; over the database
+    #[command(subcommand)]
+    StreamTokens(stream_tokens::StreamTokens),
     /// Look at who did what; over the database
     #[command(subcommand)]
     Audit(audit::Audit),

@@ -62,6 +62,7 @@ async fn dispatch(target: Target, command: Command) -> anyhow::Result<Outcome> {
         Command::Tasks(tasks) => tasks.run(&target).await,
         Command::Keys(keys) => keys.run(&target).await,
         Command::Tenants(tenants) => tenants.run(&target).await,
+        Command::StreamTokens(tokens) => tokens.run(&target).await,
         Command::Audit(audit) => audit.run(&target).await,
         Command::Endpoints(endpoints) => endpoints.run(&target).await,
         Command::Bench(_) => unreachable!("it was dealt with before there was a runtime"),

@@ -34,11 +34,14 @@ create table posthaste.api_keys (
 create index api_keys_tenant on posthaste.api_keys (tenant, id);
 create index api_keys_revision on posthaste.api_keys (revision);
 
--- What stream tokens are signed with. All processes share it; a new one, with the revision counted up, ends all tokens.
+-- What stream tokens are signed with; all processes share it. The one that was not replaced signs; what another has signed is
+-- taken until it expires, while the row is there. Each change counts the revision up.
 create table posthaste.stream_token_secret (
-    one    boolean primary key default true check (one),
-    secret bytea not null
+    secret      bytea primary key,
+    replaced_at timestamptz
 );
+create unique index stream_token_secret_signs on posthaste.stream_token_secret ((replaced_at is null))
+    where replaced_at is null;
 -- Random UUIDs are what the database has of a secure generator without an extension: 244 bits of two.
 insert into posthaste.stream_token_secret (secret)
 values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));

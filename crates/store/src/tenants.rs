@@ -12,6 +12,7 @@ use crate::audit::Act;
 use crate::keys::{ApiKeyRow, key_id_of_row, key_of_row};
 use crate::lease::Runs;
 use crate::row::Columns;
+use crate::stream_secrets::{self, StreamSecret};
 use crate::{Error, Store, keys, query};
 
 const NEXT_REVISION: &str = "-- next_access_revision
@@ -19,9 +20,6 @@ const NEXT_REVISION: &str = "-- next_access_revision
 
 const ACCESS_REVISION: &str = "-- access_revision
     select revision from posthaste.access_revision";
-
-const STREAM_TOKEN_SECRET: &str = "-- stream_token_secret
-    select secret from posthaste.stream_token_secret";
 
 const ENSURE_TENANT: &str = "-- ensure_tenant
     insert into posthaste.tenants (name, revision, created_at, updated_at) values ($1, $2, $3, $3)
@@ -62,8 +60,8 @@ pub struct AccessChanges {
     pub keys: Vec<ApiKeyRow>,
     /// Keys that changed into something that this version cannot read: nobody is to come in with them.
     pub unreadable_keys: Vec<KeyId>,
-    /// What stream tokens are signed with.
-    pub stream_token_secret: Vec<u8>,
+    /// What stream tokens are signed with, the one that signs now first.
+    pub stream_secrets: Vec<StreamSecret>,
 }
 
 /// The number of the change that `transaction` makes; nobody else makes one before it ends.
@@ -106,15 +104,13 @@ impl Store {
         let revision = revision(&client).await?;
         let tenants = query::rows(&client, TENANTS, &[&after]).await?;
         let keys = query::rows(&client, keys::CHANGED_KEYS, &[&after, &now]).await?;
-        let secret = query::row(&client, STREAM_TOKEN_SECRET, &[]).await?;
-        let secret =
-            secret.ok_or_else(|| Error::Corrupt("there is no secret of stream tokens".to_owned()))?;
+        let stream_secrets = stream_secrets::read(&client).await?;
         let mut changes = AccessChanges {
             revision,
             tenants: tenants.iter().filter_map(known_tenant).collect(),
             keys: Vec::with_capacity(keys.len()),
             unreadable_keys: Vec::new(),
-            stream_token_secret: Columns::of(&secret).take()?,
+            stream_secrets,
         };
         for row in &keys {
             match key_of_row(row) {

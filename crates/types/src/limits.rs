@@ -304,6 +304,9 @@ pub const ACCESS_PRUNE_ROW_COUNT_MAX: usize = 1000;
 pub const TENANT_BYTES_MAX: usize = 100;
 /// Life of a stream token, seconds.
 pub const STREAM_TOKEN_S_MAX: u64 = 900;
+/// How long what a replaced secret has signed is still believed, seconds: the life of a token, and a minute for processes
+/// that hear late of the replacement.
+pub const STREAM_SECRET_OVERLAP_S: i64 = STREAM_TOKEN_S_MAX as i64 + 60;
 /// Channels that one stream token is bound to.
 pub const STREAM_TOKEN_CHANNEL_COUNT_MAX: usize = 16;
 /// A stream token, bytes: it travels in a URL, and proxies take lines of 8 KiB.

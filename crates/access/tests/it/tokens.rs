@@ -1,12 +1,14 @@
 //! Stream tokens: what they open, for how long, and what they die with.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use posthaste_access::rotate_stream_secret;
 use posthaste_http::StreamGrant;
 use posthaste_runtime::Clock as _;
+use posthaste_store::AuditFilter;
 use posthaste_types::{ApiKey, Scope};
 use serde_json::{Value, json};
 
-use crate::world::{Process, World, run, within};
+use crate::world::{Process, World, eventually, run, within};
 
 async fn token(process: &Process, key: &ApiKey, body: Value) -> String {
     let answer = process.call(key, "POST", "/v1/stream-tokens", Some(body)).await;
@@ -99,6 +101,60 @@ fn a_tampered_token_and_one_of_another_database_open_nothing() {
             );
         }
         process.caller_by_token(&good).unwrap();
+    });
+}
+
+#[test]
+fn after_a_rotation_old_tokens_live_to_their_end_and_new_ones_open_streams_on_every_process() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.key("acme", &[Scope::Read]).await;
+        let (here, there) = (world.process().await, world.process().await);
+        let body = json!({ "channels": ["orders"] });
+        let old = token(&here, &key, body.clone()).await;
+        let stream = there.caller_by_token(&old).unwrap();
+        for _ in 0..2 {
+            rotate_stream_secret(&world.store, &*world.clock, "ops", "cli".to_owned(), false)
+                .await
+                .unwrap();
+        }
+        let late = world.process().await;
+        let new = token(&late, &key, body).await;
+        eventually("the new secret is known", || there.caller_by_token(&new).is_ok()).await;
+        late.caller_by_token(&old).unwrap();
+        there.caller_by_token(&old).unwrap();
+        assert!(!stream.ended().is_stopped());
+        world.clock.forward(TimeDelta::seconds(900));
+        assert_eq!(there.caller_by_token(&old).err().unwrap().status, 401);
+    });
+}
+
+#[test]
+fn tokens_that_are_taken_back_end_at_once_with_their_streams_and_the_key_goes_on() {
+    run(async {
+        let world = World::new().await;
+        let (_, key) = world.key("acme", &[Scope::Read]).await;
+        let process = world.process().await;
+        let body = json!({ "channels": ["orders"] });
+        let old = token(&process, &key, body.clone()).await;
+        let stream = process.caller_by_token(&old).unwrap();
+        rotate_stream_secret(&world.store, &*world.clock, "ops", "cli".to_owned(), true)
+            .await
+            .unwrap();
+        within("the stream ends", stream.ended().stopped()).await;
+        let refused = process.caller_by_token(&old).err().unwrap();
+        assert!(
+            refused.status == 401 && refused.detail.contains("taken back"),
+            "{refused:?}"
+        );
+        let new = token(&process, &key, body).await;
+        assert!(!process.caller_by_token(&new).unwrap().ended().is_stopped());
+        let filter = AuditFilter {
+            action: Some("stream_secret.rotate".to_owned()),
+            ..AuditFilter::default()
+        };
+        let entries = world.store.audit(&filter, 10).await.unwrap();
+        assert_eq!(entries[0].details, json!({ "ends_tokens": true }));
     });
 }
 

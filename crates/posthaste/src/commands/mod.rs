@@ -6,6 +6,7 @@ pub(crate) mod connector;
 pub(crate) mod endpoints;
 pub(crate) mod keys;
 mod record;
+pub(crate) mod stream_tokens;
 pub(crate) mod submit;
 pub(crate) mod tasks;
 pub(crate) mod tenants;
