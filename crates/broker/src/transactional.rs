@@ -26,7 +26,7 @@ const CALL_WAIT: Duration = Duration::from_secs(5);
 /// How long a transaction takes records in.
 const OPEN_FOR: Duration = Duration::from_millis(10);
 /// Records that wait for the next transaction, and about those of one.
-const RECORD_COUNT_MAX: usize = 8192;
+const RECORD_COUNT_MAX: usize = 4096;
 /// After so long the broker ends a transaction whose writer is silent, and until then holds back those who read committed
 /// records only; the next producer of the id ends it at once. A broker that stands still for less costs no transaction.
 const TRANSACTION_MS_MAX: &str = "120000";

@@ -4,6 +4,7 @@
     reason = "a problem document is the outcome of a refused request, not of a hot path"
 )]
 
+mod coalescing;
 mod connectors;
 mod encoding;
 mod error;

@@ -11,12 +11,14 @@ use posthaste_store::Asked;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::coalescing::Coalescing;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::outbox::Shape;
 use crate::pgoutput::{self, Change};
 use crate::publisher::Publisher;
-use crate::source::{SILENCE, WalEvent, WalSource};
+use crate::source::{EVENT_COUNT_MAX, SILENCE, WalEvent, WalSource};
+use crate::watch::SlotStatus;
 use crate::{Error, Position};
 
 /// Events taken one after the other before deliveries and the wish to stop are looked at again.
@@ -30,6 +32,7 @@ pub(crate) struct Session<S> {
     publisher: Publisher,
     layouts: Arc<[Layout]>,
     asked: watch::Receiver<Asked>,
+    seen: watch::Receiver<Option<SlotStatus>>,
     stopper: Stopper,
     /// When the server gave its last sign, while it was listened to.
     heard: Instant,
@@ -37,6 +40,7 @@ pub(crate) struct Session<S> {
     shapes: HashMap<u32, Option<Shape>>,
     /// Where the next outbox row of the transaction stands, inside one.
     next: Option<Position>,
+    coalescing: Coalescing,
 }
 
 impl<S: WalSource> Session<S> {
@@ -45,6 +49,7 @@ impl<S: WalSource> Session<S> {
         publisher: Publisher,
         layouts: Arc<[Layout]>,
         asked: watch::Receiver<Asked>,
+        seen: watch::Receiver<Option<SlotStatus>>,
         stopper: Stopper,
     ) -> Self {
         Self {
@@ -52,10 +57,12 @@ impl<S: WalSource> Session<S> {
             publisher,
             layouts,
             asked,
+            seen,
             stopper,
             heard: Instant::now(),
             shapes: HashMap::new(),
             next: None,
+            coalescing: Coalescing::default(),
         }
     }
 
@@ -75,8 +82,6 @@ impl<S: WalSource> Session<S> {
     async fn publish(&mut self) -> Result<(), Error> {
         let mut looks = tokio::time::interval(SILENCE / 8);
         loop {
-            // To hold the stream and read nothing would be wrong: the server's process at its other end, told to end, would
-            // wait for us, and so would the server's next checkpoint, or its shutdown.
             if self.asked.borrow().is_paused {
                 return Ok(());
             }
@@ -93,7 +98,10 @@ impl<S: WalSource> Session<S> {
                 // 3. New events, while there is room. Without, the stream is kept alive below us.
                 event = self.source.next(), if is_reading => {
                     self.take(event?).await?;
-                    self.take_ready().await?;
+                    // As many as the client library holds: it has more.
+                    if 1 + self.take_ready().await? < EVENT_COUNT_MAX {
+                        self.coalescing.rest();
+                    }
                     self.heard = Instant::now();
                 }
                 // 4. To stand still.
@@ -109,6 +117,15 @@ impl<S: WalSource> Session<S> {
     fn listen(&mut self, is_reading: bool) -> Result<(), Error> {
         if !is_reading {
             self.heard = Instant::now();
+            // Its process cannot end while we take nothing of what it has to send.
+            if self
+                .seen
+                .borrow()
+                .as_ref()
+                .is_some_and(SlotStatus::may_want_an_end)
+            {
+                return Err(Error::InTheWay);
+            }
         }
         if self.heard.elapsed() < SILENCE {
             Ok(())
@@ -117,18 +134,18 @@ impl<S: WalSource> Session<S> {
         }
     }
 
-    /// Takes what is there already, without waiting for anything between two events.
-    async fn take_ready(&mut self) -> Result<(), Error> {
-        for _ in 0..EVENT_RUN_LEN {
+    /// Takes what is there already, without waiting for anything between two events; how many there were.
+    async fn take_ready(&mut self) -> Result<usize, Error> {
+        for count in 0..EVENT_RUN_LEN {
             if !self.publisher.has_room() {
-                return Ok(());
+                return Ok(count);
             }
             let Some(event) = self.source.next().now_or_never() else {
-                return Ok(());
+                return Ok(count);
             };
             self.take(event?).await?;
         }
-        Ok(())
+        Ok(EVENT_RUN_LEN)
     }
 
     async fn take(&mut self, event: WalEvent) -> Result<(), Error> {

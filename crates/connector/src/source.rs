@@ -21,7 +21,7 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(4);
 /// A server that is silent for so long is away, or has been cut off and is about to give the slot to another.
 pub(crate) const SILENCE: Duration = Duration::from_millis(3500);
 /// Messages that wait decoded. Each can be as large as a row, so they are few.
-const EVENT_COUNT_MAX: usize = 64;
+pub(crate) const EVENT_COUNT_MAX: usize = 64;
 
 /// What the stream brings.
 #[derive(Debug, Clone, PartialEq, Eq)]

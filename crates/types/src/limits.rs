@@ -96,8 +96,8 @@ pub const STORE_WAIT_MS_MAX: u64 = 5_000;
 /// Outbox bytes that the connector may have at the broker unacknowledged before it stops reading.
 pub const CONNECTOR_IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Outbox records that the connector may have at the broker unacknowledged before it stops reading: at 200,000 rows a second
-/// what comes within 40 ms, and about 8 MB of small ones in the client library.
-pub const CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX: usize = 8_192;
+/// what comes within 20 ms, and about 4 MB of small ones in the client library.
+pub const CONNECTOR_IN_FLIGHT_RECORD_COUNT_MAX: usize = 4_096;
 /// Shares of the log that a slot may keep at which the connector warns.
 pub const SLOT_WAL_SHARE_WARNINGS: [f64; 2] = [0.5, 0.8];
 /// The share of the log that a slot may keep at which ingest refuses, where it is to.
