@@ -138,13 +138,22 @@ exception
         return true;
 end $$;
 
+-- The transactions that have written to the outbox and are open, but for the one that asks.
+create function posthaste.outbox_writers() returns text[] language sql volatile set search_path = pg_catalog, pg_temp as $$
+    select coalesce(array_agg(virtualtransaction), '{}') from pg_locks
+    where relation = 'posthaste.outbox'::regclass and pid <> pg_backend_pid() and granted
+        and database = (select oid from pg_database where datname = current_database())
+$$;
+
 -- Drops a closed partition of the outbox, or a net that was put aside, when every slot that can publish it has confirmed past
 -- its rows; true when it was dropped. None is dropped while a slot that a connector has read is missing (dropped, or left
--- behind by a promotion): its connector makes it anew and then publishes once more what is here.
+-- behind by a promotion): its connector makes it anew and then publishes once more what is here. Nor while a transaction is
+-- open for long that has written to any part of the outbox: to wait for it would hold up everybody who writes.
 create or replace function posthaste.drop_outbox(name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     is_published boolean;
+    writers text[];
 begin
     if name !~ '^outbox_net_\d{20}$' then
         perform posthaste.partition_parent(name, array['outbox']);
@@ -161,6 +170,13 @@ begin
         and closed.name = drop_outbox.name;
     if is_published is not true then
         return false;
+    end if;
+    if name !~ '^outbox_net_' then
+        writers := posthaste.outbox_writers();
+        perform pg_sleep(0.1);
+        if writers && posthaste.outbox_writers() then
+            return false;
+        end if;
     end if;
     perform set_config('lock_timeout', '200ms', true);
     -- Another scheduler may have been faster.
@@ -276,5 +292,5 @@ end $$;
 revoke execute on function
     posthaste.add_partition(text, text, text, text, text, text), posthaste.drop_tasks(text),
     posthaste.drop_partition(text), posthaste.close_outbox(text), posthaste.drop_outbox(text),
-    posthaste.put_outbox_net_aside(), posthaste.outbox_aside(), posthaste.grant_roles(text)
+    posthaste.put_outbox_net_aside(), posthaste.outbox_aside(), posthaste.outbox_writers(), posthaste.grant_roles(text)
 from public;

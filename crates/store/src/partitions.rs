@@ -39,6 +39,9 @@ const FORGET_STRAY_KEYS: &str = "-- forget_stray_keys
 /// are written, and its end is told by this process's. Transactions that have written to it are waited for beside that.
 const CLOSE_AFTER: TimeDelta = TimeDelta::minutes(2);
 
+/// How long after its end an outbox partition that cannot be closed is worth a warning: transactions may take their time.
+const LATE_AFTER: TimeDelta = TimeDelta::hours(1);
+
 /// A partition that is there.
 struct Range {
     name: String,
@@ -87,7 +90,8 @@ impl Store {
             |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.get(0)).collect::<Vec<String>>();
         let closed = names(query::rows(&client, SELECT_CLOSED, &[]).await?);
         for range in self.ended(ranged("outbox"), now - CLOSE_AFTER).await? {
-            if !closed.contains(&range.name) && !self.ask(CLOSE_OUTBOX, &range.name).await? {
+            let is_closed = closed.contains(&range.name) || self.ask(CLOSE_OUTBOX, &range.name).await?;
+            if !is_closed && range.end <= now - LATE_AFTER {
                 tracing::warn!(
                     partition = range.name,
                     "an open transaction keeps an outbox partition from being closed"

@@ -29,6 +29,7 @@ static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
 static STACK: OnceCell<Stack> = OnceCell::const_new();
 
 struct World {
+    url: String,
     store: Store,
     submitter: Submitter,
     database: Client,
@@ -73,9 +74,10 @@ impl World {
         }
         let submitter = Submitter::start(&store, GroupOptions::default(), Stopper::new());
         Self {
+            database: connect(&url).await,
+            url,
             store,
             submitter,
-            database: connect(&url).await,
         }
     }
 

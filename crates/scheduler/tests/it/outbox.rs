@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use posthaste_runtime::{Clock as _, SystemClock};
 
-use crate::{World, with_world};
+use crate::{World, connect, with_world};
 
 /// A slot that nobody reads.
 pub(crate) struct Slot<'a>(&'a World, &'static str);
@@ -128,6 +128,40 @@ fn an_outbox_partition_goes_only_once_each_slot_is_past_it_and_none_is_missing()
         for slot in [fast, slow, gone] {
             slot.drop().await;
         }
+    });
+}
+
+#[test]
+fn a_transaction_that_is_open_for_long_holds_up_a_drop_and_the_drop_holds_up_nobody() {
+    with_world("open", async |world| {
+        let now = SystemClock.now();
+        world.insert_outbox("old", now).await;
+        let place = world.places().await["old"].clone();
+        let slot = Slot::new(&world, "open_test").await;
+        let over = now + TimeDelta::minutes(8);
+        // Closed, and confirmed below.
+        world.store.drop_published(over).await.unwrap();
+        slot.confirm().await;
+        let open = connect(&world.url).await;
+        open.batch_execute("begin").await.unwrap();
+        let insert = "insert into posthaste.outbox (id, aggregatetype, aggregateid, type, payload, tenant, created_at)
+            values (gen_random_uuid(), 'results', 'open', 'task.done', '', 'default', now() + interval '30 minutes')";
+        open.batch_execute(insert).await.unwrap();
+        let impatient = "set lock_timeout = '20ms'";
+        world.database.batch_execute(impatient).await.unwrap();
+        let mut drop = Box::pin(world.store.drop_published(over));
+        let dropped = loop {
+            tokio::select! {
+                dropped = &mut drop => break dropped.unwrap(),
+                // It fails when it has to wait for the drop.
+                inserted = world.database.batch_execute(insert) => inserted.unwrap(),
+            }
+        };
+        assert!(!dropped.contains(&place), "{dropped:?}");
+        open.batch_execute("commit").await.unwrap();
+        let dropped = world.store.drop_published(over).await.unwrap();
+        assert!(dropped.contains(&place), "{dropped:?}");
+        slot.drop().await;
     });
 }
 
