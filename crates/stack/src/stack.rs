@@ -89,11 +89,7 @@ impl Stack {
         };
         let ((postgres, registry), kafka) = tokio::try_join!(Box::pin(databases), Box::pin(broker))?;
 
-        let kafka_host = if options.secure.is_some() {
-            secure::HOST
-        } else {
-            "127.0.0.1"
-        };
+        let kafka_host = options.secure.map_or("127.0.0.1", |_| secure::HOST);
         let port = |part: &Option<Managed>| part.as_ref().map_or(0, |part| part.launch.port.number());
         let (database_url, database_tcp_url) = match options.database_url {
             Some(url) => (url.clone(), url),

@@ -130,12 +130,15 @@ pub(crate) async fn each_part_works_with_its_own_rights_over_tls(world: Arc<Worl
 async fn publishes_in_transactions(
     protected: &Protected,
     caller: &Caller<'_>,
-    parts: &mut Vec<Running>,
+    parts: &mut [Running],
 ) -> anyhow::Result<()> {
     let mut wires = Wires::right("connector");
     wires.more = "[connector]\ndelivery = \"exactly_once\"";
     let mut exact = Running::start(caller.world, protected, "connector-exact", &wires)?;
-    let at = PARTS.iter().position(|part| *part == "connector").context("a connector")?;
+    let at = PARTS
+        .iter()
+        .position(|part| *part == "connector")
+        .context("a connector")?;
     std::mem::swap(&mut exact, &mut parts[at]);
     exact.stop().await?;
     parts[at].ready().await?;
