@@ -13,7 +13,7 @@ use serde_json::Value;
 use warp::http::header::{CACHE_CONTROL, LOCATION};
 use warp::http::{HeaderValue, StatusCode};
 
-use crate::keys::{Issued, Keys, invalid, key_view, unavailable};
+use crate::keys::{Issued, Keys, invalid, key_view, key_views, listed_id, unavailable};
 use crate::page;
 use crate::stream_token::Claims;
 use crate::watch::Watch;
@@ -59,9 +59,11 @@ impl Api {
         let before = query.parsed("cursor")?;
         query.end()?;
         let mut rows = self.keys.list(caller.tenant(), before, limit + 1).await?;
-        let next = page::cut(&mut rows, limit, |row| row.id);
+        let next = page::cut(&mut rows, limit, listed_id);
+        let (keys, unreadable) = key_views(rows);
         let page = KeyPage {
-            keys: rows.into_iter().map(key_view).collect(),
+            keys,
+            unreadable,
             next,
             usable_admin_keys: self.keys.count_usable_admin(caller.tenant()).await?,
         };

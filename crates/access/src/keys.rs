@@ -58,6 +58,26 @@ pub fn key_view(row: ApiKeyRow) -> Key {
     }
 }
 
+/// Listed keys as callers see them, and the ids of those that cannot be read.
+pub fn key_views(listed: Vec<Result<ApiKeyRow, KeyId>>) -> (Vec<Key>, Vec<KeyId>) {
+    let (mut keys, mut unreadable) = (Vec::with_capacity(listed.len()), Vec::new());
+    for listed in listed {
+        match listed {
+            Ok(row) => keys.push(key_view(row)),
+            Err(id) => unreadable.push(id),
+        }
+    }
+    (keys, unreadable)
+}
+
+/// The id of a key as it is listed.
+pub fn listed_id(listed: &Result<ApiKeyRow, KeyId>) -> KeyId {
+    match listed {
+        Ok(row) => row.id,
+        Err(id) => *id,
+    }
+}
+
 impl Keys {
     /// Those of a record.
     pub const fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
@@ -156,7 +176,7 @@ impl Keys {
         found.ok_or_else(not_found)
     }
 
-    /// Up to `limit` keys, the newest first; only older ones than `before`.
+    /// Up to `limit` keys, the newest first; only older ones than `before`. One that cannot be read is an id alone.
     ///
     /// # Errors
     /// 503 when the record cannot be read.
@@ -165,7 +185,7 @@ impl Keys {
         tenant: &str,
         before: Option<KeyId>,
         limit: usize,
-    ) -> Result<Vec<ApiKeyRow>, Problem> {
+    ) -> Result<Vec<Result<ApiKeyRow, KeyId>>, Problem> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let keys = self.store.keys(tenant, before, limit).await;
         keys.map_err(unavailable)

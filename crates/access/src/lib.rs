@@ -18,7 +18,7 @@ mod tenants;
 mod usage;
 mod watch;
 
-pub use keys::{Issued, Keys, key_view};
+pub use keys::{Issued, Keys, key_view, key_views, listed_id};
 pub use service::{Deps, Service};
 pub use stream_secrets::rotate_stream_secret;
 pub use tenants::{LimitChanges, set_limits};

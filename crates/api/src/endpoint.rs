@@ -141,7 +141,7 @@ pub struct Endpoint {
     /// For people.
     #[schema(value_type = shapes::Description)]
     pub description: String,
-    /// Sent with each request.
+    /// Sent with each request. Without the scope `admin` each value reads `***`: it may hold a secret.
     #[schema(value_type = shapes::Headers)]
     pub headers: BTreeMap<String, String>,
     /// Requests a second.

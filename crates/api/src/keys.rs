@@ -59,6 +59,11 @@ pub struct Key {
 pub struct KeyPage {
     /// Newest first, revoked and expired ones among them.
     pub keys: Vec<Key>,
+    /// Keys of this page of which this version of the program cannot read the rest. Nobody comes in with them; they can be
+    /// revoked.
+    #[serde(default)]
+    #[schema(value_type = Vec<shapes::KeyId>, required = true)]
+    pub unreadable: Vec<KeyId>,
     /// Cursor of the next page.
     #[schema(required = true)]
     pub next: Option<String>,

@@ -180,25 +180,26 @@ impl Store {
         Ok(KeyChange::Done)
     }
 
-    /// Up to `limit` keys of a tenant, the newest first, dead ones among them; only older ones than `before`.
+    /// Up to `limit` keys of a tenant, the newest first, dead ones among them; only older ones than `before`. One that
+    /// this program cannot read is an id alone, and the log has the reason.
     ///
     /// # Errors
-    /// When the database does not answer or holds what this program did not write.
+    /// When the database does not answer.
     pub async fn keys(
         &self,
         tenant: &str,
         before: Option<KeyId>,
         limit: i64,
-    ) -> Result<Vec<ApiKeyRow>, Error> {
+    ) -> Result<Vec<Result<ApiKeyRow, KeyId>>, Error> {
         let client = self.client().await?;
         let rows = query::rows(&client, KEYS, &[&tenant, &before.map(KeyId::uuid), &limit]).await?;
-        rows.iter().map(key_of_row).collect()
+        rows.iter().map(known_key).collect()
     }
 
     /// One key, if it is this tenant's.
     ///
     /// # Errors
-    /// As [`Self::keys`].
+    /// When the database does not answer or holds what this program did not write.
     pub async fn key(&self, tenant: &str, id: KeyId) -> Result<Option<ApiKeyRow>, Error> {
         let client = self.client().await?;
         query::row(&client, KEY, &[&tenant, &id.uuid()])
@@ -278,12 +279,24 @@ async fn insert(transaction: &Transaction<'_>, key: &ApiKeyRow, revision: i64) -
 }
 
 /// The id in a row selected with `key_columns!`.
-pub(crate) fn key_id_of_row(row: &Row) -> Result<KeyId, Error> {
+fn key_id_of_row(row: &Row) -> Result<KeyId, Error> {
     Columns::of(row).take().map(KeyId::from_uuid)
 }
 
+/// The key in a row selected with `key_columns!`, or the id of one that nobody comes in with.
+pub(crate) fn known_key(row: &Row) -> Result<Result<ApiKeyRow, KeyId>, Error> {
+    match key_of_row(row) {
+        Ok(key) => Ok(Ok(key)),
+        Err(error) => {
+            let id = key_id_of_row(row)?;
+            tracing::error!(%error, key.id = %id, "a key in the record cannot be read; nobody comes in with it");
+            Ok(Err(id))
+        }
+    }
+}
+
 /// The key in a row selected with `key_columns!`. Scopes that a newer version gave it allow nothing here.
-pub(crate) fn key_of_row(row: &Row) -> Result<ApiKeyRow, Error> {
+fn key_of_row(row: &Row) -> Result<ApiKeyRow, Error> {
     let mut columns = Columns::of(row);
     Ok(ApiKeyRow {
         id: KeyId::from_uuid(columns.take()?),

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use crate::audit::Act;
-use crate::keys::{ApiKeyRow, key_id_of_row, key_of_row};
+use crate::keys::{ApiKeyRow, known_key};
 use crate::lease::Runs;
 use crate::row::Columns;
 use crate::stream_secrets::{self, StreamSecret};
@@ -113,13 +113,9 @@ impl Store {
             stream_secrets,
         };
         for row in &keys {
-            match key_of_row(row) {
+            match known_key(row)? {
                 Ok(key) => changes.keys.push(key),
-                Err(error) => {
-                    let id = key_id_of_row(row)?;
-                    tracing::error!(%error, key.id = %id, "a key in the record cannot be read; nobody comes in with it");
-                    changes.unreadable_keys.push(id);
-                }
+                Err(id) => changes.unreadable_keys.push(id),
             }
         }
         Ok(changes)

@@ -155,7 +155,8 @@ impl ErrorCode {
             }
             Self::Forbidden => {
                 "The key is good but lacks the scope that the route asks for, or a stream token was sent to what it is not \
-                 bound to."
+                 bound to. Where no key is asked for: the request came under another name than this machine's, or from a page \
+                 of another site."
             }
             Self::RouteNotFound => "No route has this path, or this process does not serve it.",
             Self::NotFound => {
@@ -181,11 +182,13 @@ impl ErrorCode {
                  fit its type's JSON Schema."
             }
             Self::TooManyRequests => {
-                "A limit of the tenant, of the address or of the process is reached: requests, tasks, streams or objects."
+                "A limit of the tenant or of the process is reached: requests, tasks, streams, objects, lists that are read at \
+                 once, or bytes of bodies and of answers that nobody has taken yet."
             }
             Self::Internal => "A bug or a broken installation; the server's log has the reason.",
             Self::Unavailable => {
-                "Something that the server depends on does not answer, or more is waiting than it can hold."
+                "Something that the server depends on does not answer, or more is under way than it can hold: submissions, bodies, \
+                 or answers that nobody has taken yet."
             }
         }
     }
@@ -202,7 +205,9 @@ impl ErrorCode {
             Self::Unauthenticated => {
                 "Send `Authorization: Bearer phk_…` with a key that is in force; make one with `posthaste keys create`."
             }
-            Self::Forbidden => "Use a key that has the scope which `detail` names.",
+            Self::Forbidden => {
+                "Use a key that has the scope which `detail` names. Where no key is asked for, `detail` names the setting."
+            }
             Self::RouteNotFound => "Compare the path with GET /openapi.json, which lists every route.",
             Self::NotFound => {
                 "Check the id, and that the key is one of the tenant that the object belongs to."

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use posthaste_runtime::ids;
 use posthaste_types::limits::DEAD_KEY_COUNT_MAX;
 use posthaste_types::{ApiKey, KeyId, Scope, TenantLimits};
+use serde_json::json;
 
 use crate::world::{Process, World, eventually, run, within};
 
@@ -90,6 +91,34 @@ fn a_row_that_cannot_be_read_concerns_its_key_or_tenant_alone() {
             .await;
             assert_eq!(process.caller(&other).unwrap().quota().limits(), limits);
         }
+    });
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_named_in_the_list_and_can_be_revoked() {
+    run(async {
+        let world = World::new().await;
+        let (broken, _) = world.key("acme", &[Scope::Read]).await;
+        let (admin, key) = world.key("acme", &[Scope::Admin]).await;
+        let sql = format!(
+            "update posthaste.api_keys set hash = 'short', revision = $revision where id = '{}'",
+            broken.uuid()
+        );
+        change(&world, &sql).await;
+        let process = world.process().await;
+        let page = process.call(&key, "GET", "/v1/keys", None).await.json(200);
+        assert_eq!(page["unreadable"], json!([broken]));
+        assert_eq!(page["keys"][0]["id"], json!(admin));
+        assert_eq!(page["keys"].as_array().unwrap().len(), 1);
+        let first = process
+            .call(&key, "GET", "/v1/keys?limit=1", None)
+            .await
+            .json(200);
+        let next = format!("/v1/keys?limit=1&cursor={}", first["next"].as_str().unwrap());
+        let second = process.call(&key, "GET", &next, None).await.json(200);
+        assert_eq!(second["unreadable"], json!([broken]));
+        let path = format!("/v1/keys/{broken}");
+        assert_eq!(process.call(&key, "DELETE", &path, None).await.status(), 204);
     });
 }
 

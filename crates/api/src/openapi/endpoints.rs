@@ -57,6 +57,7 @@ fn list() -> Operation {
         "listEndpoints",
         "List webhook endpoints",
     )
+    .about("Values of `headers` read `***` without the scope `admin`.")
     .key(Scope::Read)
     .parameters([])
     .answers(Answer::json::<EndpointPage>(
@@ -73,6 +74,7 @@ fn read() -> Operation {
         "getEndpoint",
         "Read an endpoint",
     )
+    .about("Values of `headers` read `***` without the scope `admin`.")
     .key(Scope::Read)
     .answers(Answer::json::<Endpoint>(
         "200",

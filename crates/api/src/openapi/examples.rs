@@ -217,7 +217,7 @@ pub(crate) fn new_key() -> Value {
 }
 
 pub(crate) fn key_page() -> Value {
-    json!({ "keys": [key()], "next": null, "usable_admin_keys": 1 })
+    json!({ "keys": [key()], "unreadable": [], "next": null, "usable_admin_keys": 1 })
 }
 
 pub(crate) fn rotate_key() -> Value {

@@ -20,6 +20,15 @@ pub(crate) const KEY: &str = "key";
 /// Name of the security scheme of stream tokens.
 pub(crate) const STREAM_TOKEN: &str = "stream_token";
 
+/// What the front door may answer before any route: a bad `Host`, a foreign one where no key is asked for, and so on.
+const EVERYWHERE: [ErrorCode; 5] = [
+    ErrorCode::InvalidParameter,
+    ErrorCode::Forbidden,
+    ErrorCode::UriTooLong,
+    ErrorCode::ExpectationFailed,
+    ErrorCode::Internal,
+];
+
 /// An operation that is being described.
 pub(crate) struct Operation {
     pub(crate) path: &'static str,
@@ -51,7 +60,7 @@ impl Operation {
             method,
             builder,
             is_limited: false,
-            codes: vec![ErrorCode::UriTooLong, ErrorCode::Internal],
+            codes: EVERYWHERE.to_vec(),
         };
         operation.path_parameters()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
-use posthaste_access::{Issued, Keys as KeyRecord, key_view};
+use posthaste_access::{Issued, Keys as KeyRecord, key_views, listed_id};
 use posthaste_api::{Key, KeyPage, NewKey};
 use posthaste_runtime::{Clock as _, SystemClock};
 use posthaste_types::limits::{ACCESS_POLL_MS, PAGE_ACCESS_COUNT_MAX};
@@ -181,13 +181,15 @@ impl Whose {
 
     async fn list(self, target: &Target) -> anyhow::Result<()> {
         let record = self.open().await?;
-        let mut keys: Vec<Key> = Vec::new();
+        let (mut keys, mut unreadable, mut before) = (Vec::new(), Vec::new(), None);
         loop {
-            let before = keys.last().map(|key| key.id);
             let page = record.list(&self.tenant, before, PAGE_ACCESS_COUNT_MAX);
             let page = page.await.map_err(refused)?;
             let is_last = page.len() < PAGE_ACCESS_COUNT_MAX;
-            keys.extend(page.into_iter().map(key_view));
+            before = page.last().map(listed_id);
+            let (read, others) = key_views(page);
+            keys.extend(read);
+            unreadable.extend(others);
             if is_last {
                 break;
             }
@@ -196,6 +198,7 @@ impl Whose {
         if target.json {
             return output::json(&KeyPage {
                 keys,
+                unreadable,
                 next: None,
                 usable_admin_keys,
             });
@@ -206,6 +209,11 @@ impl Whose {
             ["ID", "PREFIX", "SCOPES", "STATE", "EXPIRES", "LAST USED", "NAME"],
             &rows,
         )?;
+        for id in unreadable {
+            output::note(format_args!(
+                "{id} cannot be read, and nobody comes in with it; revoke it"
+            ));
+        }
         if usable_admin_keys == 0 {
             output::note(format_args!(
                 "no key with the scope admin can be used: `{}` manages its keys here alone",
