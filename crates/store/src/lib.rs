@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access_prune;
+mod address;
 mod attempts;
 mod audit;
 mod cancel;
@@ -46,6 +47,7 @@ mod verify;
 mod webhook_retries;
 mod worker_writes;
 
+pub use address::ServerAddress;
 pub use attempts::{ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, AttemptFilter, WebhookAttempt};
 pub use audit::{Act, AuditEntry, AuditFilter};
 pub use cancel::TaskChange;
@@ -60,7 +62,7 @@ pub use list::{Page, TaskFilter};
 pub use migrate::{MigrationReport, check_migrated, migrate};
 pub use pool::{Store, StoreOptions};
 pub use read::Awaited;
-pub use replication::{ReplicationNames, ServerAddress, SlotState};
+pub use replication::{ReplicationNames, SlotState};
 pub use schemas::Schemas;
 pub use stream_secrets::StreamSecret;
 pub use submit::{Idempotency, NewTask, Submitted, Submitter};
