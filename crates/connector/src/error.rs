@@ -23,7 +23,9 @@ pub enum Error {
     #[error("the broker does not take records")]
     Broker(#[from] posthaste_broker::Error),
     /// The registry, which has not told of this topic's values yet.
-    #[error("the registry does not tell how values of `{topic}` are written, and all rows from the next one of it on wait")]
+    #[error(
+        "the registry does not tell how values of `{topic}` are written, and all rows from the next one of it on wait"
+    )]
     Registry {
         /// The topic.
         topic: String,
@@ -42,6 +44,11 @@ pub enum Error {
     /// The server, which gives a sign every other second at least, is silent.
     #[error("the server is silent; another connector may hold the slot by now")]
     StreamSilent,
+    /// Nothing was read for the broker's sake, and the server's process would wait for that for ever.
+    #[error(
+        "the broker takes no more, and the server is letting the slot go or shutting down, for which the stream must end"
+    )]
+    InTheWay,
     /// What operators ask could not be read in time.
     #[error("the database did not tell in time whether the connector is paused")]
     LookTimedOut,
@@ -84,6 +91,7 @@ impl Error {
             | Self::StreamTimedOut
             | Self::StreamEnded
             | Self::StreamSilent
+            | Self::InTheWay
             | Self::LookTimedOut
             | Self::LogWentBack
             | Self::Stopping => ErrorKind::Unavailable,

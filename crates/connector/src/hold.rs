@@ -21,6 +21,7 @@ use crate::position::Origin;
 use crate::publisher::{Publisher, Target};
 use crate::session::Session;
 use crate::source::{PgwireSource, WalSource as _};
+use crate::watch::SlotStatus;
 
 /// What a hold works with.
 pub(crate) struct Hold {
@@ -37,6 +38,7 @@ pub(crate) struct Hold {
     pub(crate) registry: Option<Registry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) asked: watch::Receiver<Asked>,
+    pub(crate) seen: watch::Receiver<Option<SlotStatus>>,
     pub(crate) stopper: Stopper,
 }
 
@@ -90,6 +92,7 @@ impl Hold {
             publisher,
             self.layouts,
             self.asked,
+            self.seen,
             self.stopper,
         ))
     }

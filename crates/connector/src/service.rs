@@ -161,6 +161,7 @@ impl Service {
             registry: self.registry.clone(),
             clock: Arc::clone(&self.deps.clock),
             asked: self.report.asked(),
+            seen: self.seen.subscribe(),
             stopper: self.stopper.clone(),
         };
         let (streams, streaming) = oneshot::channel();

@@ -73,7 +73,12 @@ impl<S: WalSource> Session<S> {
             Err(Error::Stopping) => Ok(()),
             other => other,
         };
-        self.publisher.finish(outcome.is_err(), FINISH_WAIT).await;
+        let wait = match &outcome {
+            // The server waits, and the broker has not answered for long.
+            Err(Error::InTheWay) => Duration::ZERO,
+            _ => FINISH_WAIT,
+        };
+        self.publisher.finish(outcome.is_err(), wait).await;
         self.source.acknowledge(self.publisher.confirmed_lsn());
         self.source.stop().await;
         (outcome, self.publisher.into_memory())

@@ -12,12 +12,16 @@ use tokio::time::Instant;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A server that has not answered for so long is away or shutting down.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(4);
 /// All that `wal_status` can be.
 const STATUSES: [&str; 4] = ["reserved", "extended", "unreserved", "lost"];
 
 /// The slot as it was last seen.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SlotStatus {
+    /// When that was.
+    pub(crate) at: Instant,
     /// `reserved`, `extended`, `unreserved` (about to be lost) or `lost`.
     pub(crate) wal_status: String,
     /// Bytes of log written since what is published.
@@ -30,6 +34,14 @@ pub(crate) struct SlotStatus {
     pub(crate) safe_wal_bytes: Option<i64>,
     /// The share of the log that it may keep that it keeps; `None`: it may keep any amount.
     pub(crate) wal_share: Option<f64>,
+}
+
+impl SlotStatus {
+    /// Whether the server may wait for the end of the stream: it is about to let the slot go, or it has not answered for a
+    /// while and may be shutting down.
+    pub(crate) fn may_want_an_end(&self) -> bool {
+        matches!(self.wal_status.as_str(), "unreserved" | "lost") || self.at.elapsed() > ANSWER_AGE_MAX
+    }
 }
 
 /// Looks at the slot every second and shows what it sees. Never ends.
@@ -59,6 +71,7 @@ pub(crate) async fn watch_slot(
 
 fn status_of(state: SlotState, lag: Duration, wal_bytes_max: Option<u64>) -> SlotStatus {
     SlotStatus {
+        at: Instant::now(),
         lag_bytes: state.lag_bytes(),
         lag_s: lag.as_secs(),
         retained_bytes: state.kept_bytes(),
