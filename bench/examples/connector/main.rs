@@ -35,6 +35,10 @@ struct Options {
     #[arg(long)]
     quick: bool,
 
+    /// How often everything is measured: medians are shown [default: 3, or 1 when quick]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: Option<u32>,
+
     /// Only the modes whose name begins with this: `ours` or `debezium`
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -54,8 +58,9 @@ async fn main() -> anyhow::Result<()> {
     let (sizes, round_count) = if options.quick {
         (Sizes::QUICK, 1)
     } else {
-        (Sizes::WHOLE, 2)
+        (Sizes::WHOLE, 3)
     };
+    let round_count = options.rounds.unwrap_or(round_count);
     let only = options.only.unwrap_or_default();
     let modes: Vec<&Mode> = MODES.iter().filter(|mode| mode.name.starts_with(&only)).collect();
     anyhow::ensure!(!modes.is_empty(), "no mode's name begins with `{only}`");

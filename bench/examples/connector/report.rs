@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::modes::Mode;
 
-const TITLE_WIDTH: usize = 38;
+const TITLE_WIDTH: usize = 42;
 
 /// One run of one mode: titles and figures, in the order of the report.
 #[derive(Default)]
