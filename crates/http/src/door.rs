@@ -22,6 +22,7 @@ use crate::front::Front;
 use crate::paced::Busy;
 use crate::request_id::{PeerAddress, REQUEST_ID, RequestIds};
 use crate::response::{HttpResponse, Routes, problem};
+use crate::under_way::UnderWay;
 use crate::unread::Sent;
 use crate::untaken::{Untaken, Way};
 use crate::{local, strange};
@@ -87,7 +88,7 @@ impl Door {
         self: Arc<Self>,
         mut request: Request<Incoming>,
         peer: PeerAddress,
-        busy: Busy,
+        mut busy: Busy,
     ) -> Response<Answer> {
         let began = Instant::now();
         let is_h2 = request.version() == Version::HTTP_2;
@@ -110,7 +111,7 @@ impl Door {
         request.extensions_mut().insert(request_id.clone());
         request.extensions_mut().insert(peer);
         let span = tracing::info_span!("request", request.id = %request_id);
-        let mut response = self.answer(request, &mut wear).instrument(span).await;
+        let mut response = self.answer(request, &mut wear, &mut busy).instrument(span).await;
         let untaken = wear.caller.as_ref().and_then(|caller| {
             let way = Way {
                 quota: caller.quota(),
@@ -136,8 +137,13 @@ impl Door {
         response.map(|body| Answer::new(body, untaken, entry, busy))
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, wear: &mut Dress) -> HttpResponse {
-        match self.admit(&mut request, wear) {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        wear: &mut Dress,
+        busy: &mut Busy,
+    ) -> HttpResponse {
+        match self.admit(&mut request, wear, busy) {
             Ok(()) => {
                 let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
                 let Ok(response) = routes.call(Sent::of(request)).await;
@@ -153,7 +159,12 @@ impl Door {
     }
 
     /// Lets a request through to the routes, with its caller when it needs one, or answers it.
-    fn admit<B>(&self, request: &mut Request<B>, wear: &mut Dress) -> Result<(), HttpResponse> {
+    fn admit<B>(
+        &self,
+        request: &mut Request<B>,
+        wear: &mut Dress,
+        busy: &mut Busy,
+    ) -> Result<(), HttpResponse> {
         strange::check(request)?;
         if self.front.is_local {
             local::check(request, &self.front.cors).map_err(|refused| problem(&refused))?;
@@ -168,6 +179,10 @@ impl Door {
                 .quota()
                 .take_request()
                 .map_err(|refused| problem(&refused))?;
+            if request.version() == Version::HTTP_2 {
+                let counted = UnderWay::count(request, caller.quota());
+                busy.keep(counted.map_err(|refused| problem(&refused))?);
+            }
             request.extensions_mut().insert(caller.clone());
         }
         Ok(())

@@ -37,6 +37,7 @@ mod response;
 mod scrape;
 mod strange;
 mod tls;
+mod under_way;
 mod unread;
 mod untaken;
 

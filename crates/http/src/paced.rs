@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::places::Place;
+use crate::under_way::UnderWay;
 use crate::untaken::SmallAnswers;
 
 /// Where a connection's conversation is; what its service tells its socket.
@@ -35,6 +36,7 @@ impl Pace {
         Busy {
             pace: Arc::clone(self),
             is_answered: false,
+            under_way: None,
         }
     }
 
@@ -71,11 +73,17 @@ impl Pace {
 pub(crate) struct Busy {
     pace: Arc<Pace>,
     is_answered: bool,
+    under_way: Option<UnderWay>,
 }
 
 impl Busy {
     pub(crate) const fn pace(&self) -> &Arc<Pace> {
         &self.pace
+    }
+
+    /// Keeps what the request costs for as long as it is under way.
+    pub(crate) fn keep(&mut self, under_way: UnderWay) {
+        self.under_way = Some(under_way);
     }
 
     /// Notes that there is an answer, which makes up for one that was not wanted.

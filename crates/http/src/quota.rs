@@ -13,7 +13,7 @@ use warp::http::HeaderValue;
 
 use crate::budget::Budget;
 use crate::rate::{Bucket, Rate, Refusal, seconds, too_many};
-use crate::{held, untaken};
+use crate::{held, under_way, untaken};
 
 /// The limits of one tenant and what is used of them. Limits may change while requests run.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Quota {
     bodies: Budget,
     /// Bytes of answers that are not taken yet.
     answers: Budget,
+    /// What HTTP/2 requests cost that are under way, bytes.
+    under_way: Budget,
 }
 
 /// The limits, made ready for use.
@@ -102,6 +104,7 @@ impl Quota {
             streams: AtomicU32::new(0),
             bodies: Budget::new(held::SHARE_BYTES_MAX),
             answers: Budget::new(untaken::SHARE_BYTES_MAX),
+            under_way: Budget::new(under_way::SHARE_BYTES_MAX),
         }
     }
 
@@ -214,6 +217,11 @@ impl Quota {
     /// Its share of the bytes of answers that are not taken yet.
     pub(crate) const fn answers(&self) -> &Budget {
         &self.answers
+    }
+
+    /// Its share of what HTTP/2 requests cost that are under way.
+    pub(crate) const fn under_way(&self) -> &Budget {
+        &self.under_way
     }
 
     /// To be asked before something is done whose answer may be large: once it is done, the answer has to be given.

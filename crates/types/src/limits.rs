@@ -227,6 +227,11 @@ pub const KEEP_ALIVE_IDLE_S_MAX: u64 = 75;
 pub const TCP_KEEP_ALIVE_S: u64 = 30;
 /// Requests at once on one HTTP/2 connection. Each may hold a head of [`HEADER_BYTES_MAX`].
 pub const H2_STREAM_COUNT_MAX: u32 = 256;
+/// What a request on HTTP/2 costs while it is under way beside its head, bytes, about.
+pub const H2_REQUEST_BYTES: usize = 8 * 1024;
+/// What all of them may cost in one process: 32,768 with small heads, more than streams and long polls together; past it
+/// 503. A tenant may have three quarters.
+pub const H2_REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of one request's body that an HTTP/2 peer may send ahead: a batch of 16 MiB still comes in time over 200 ms.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 /// Bytes of all bodies that an HTTP/2 peer may send ahead on one connection. With [`CONNECTION_COUNT_MAX`] of them 1.9 GiB,
