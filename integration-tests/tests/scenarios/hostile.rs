@@ -9,6 +9,7 @@
 //! - `¬` is CR LF; `«…»` stands for bytes: an even number of hexadecimal digits, or else text; `*N` repeats them.
 //! - `$name$` is a secret of the run. What is not given of a head is made up: host, content type, length.
 
+mod readers;
 mod secrets;
 mod table;
 mod wire;
@@ -20,6 +21,8 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use posthaste_types::limits::BODIES_HELD_BYTES_MAX;
+
+pub(crate) use readers::answers_that_nobody_takes_are_bounded;
 
 use crate::process::Process;
 use crate::world::World;

@@ -65,6 +65,7 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     limits::limits_change_while_processes_run,
     hostile::hostile_requests_get_their_documented_answers,
     hostile::hostile_callers_get_their_documented_answers,
+    hostile::answers_that_nobody_takes_are_bounded,
     bad_input::poison_records_go_to_the_dead_letters_and_the_rest_goes_on,
     shutdown::stop_under_load_cuts_no_request_and_loses_no_task,
     crashes::killed_ingest_loses_nothing,
