@@ -1,12 +1,17 @@
 //! The server keeps no more log than it may. It has a stack of its own, whose log is bounded.
 
+use std::collections::BTreeSet;
+
+use posthaste_broker::Record;
 use posthaste_connector::OnWalLimit;
 use posthaste_stack::{Part, Stack};
 use posthaste_store::migrate;
 use posthaste_types::topics;
 
-use crate::common::{Outbox, eventually};
+use crate::common::{Outbox, Running, connect, eventually, values_of};
 
+/// Rows that fill the connector, the client library and the sockets between.
+const ROW_COUNT: i32 = 60_000;
 /// What may wait to be published.
 const BOUND: &str = "alter system set max_slot_wal_keep_size = '64MB'";
 
@@ -101,6 +106,74 @@ async fn a_slot_that_was_let_go_comes_back_by_itself_and_nothing_is_lost() {
             .iter()
             .all(|record| record.header(topics::HEADER_POSITION).is_some())
     );
+    connector.stop().await;
+    stack.stop().await.unwrap();
+}
+
+/// A connector whose server's process stands in the midst of sending it something, because the broker takes nothing.
+async fn stalled(stack: &Stack, outbox: &Outbox, topic: &str) -> Running {
+    let connector = outbox.streaming().await;
+    insert(outbox, topic, 1, 1).await;
+    outbox.read(topic, |records| !records.is_empty()).await;
+    stack.pause(Part::Kafka).await.unwrap();
+    insert(outbox, topic, 2, ROW_COUNT).await;
+    let sends = "select count(*) from pg_stat_activity where backend_type = 'walsender' and wait_event = 'WalSenderWriteData'";
+    eventually("the server's process to wait for the connector", async || {
+        outbox
+            .client
+            .query_one(sends, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            == 1
+    })
+    .await;
+    connector
+}
+
+/// Waits until every row has come, some more than once.
+async fn await_all(outbox: &Outbox, topic: &str) {
+    let is_all = |records: &[Record]| {
+        let values: BTreeSet<_> = values_of(records, "key").into_iter().collect();
+        values.len() >= usize::try_from(ROW_COUNT).unwrap()
+    };
+    outbox.read(topic, is_all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_lets_the_slot_of_a_connector_go_whose_broker_stalls() {
+    let stack = posthaste_stack::temporary().await.unwrap();
+    let outbox = own_outbox(&stack).await;
+    let topic = outbox.topic("stalled", 1, &[]).await;
+    let connector = stalled(&stack, &outbox, &topic).await;
+    let store = outbox.store();
+    eventually("the slot to be lost", async || {
+        write_log(&outbox, 32).await;
+        outbox.client.batch_execute("checkpoint").await.unwrap();
+        store.slot_state("own").await.unwrap().unwrap().is_lost()
+    })
+    .await;
+    stack.resume(Part::Kafka).await.unwrap();
+    await_all(&outbox, &topic).await;
+    connector.stop().await;
+    stack.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_of_the_server_does_not_wait_for_a_connector_whose_broker_stalls() {
+    let stack = posthaste_stack::temporary().await.unwrap();
+    let mut outbox = own_outbox(&stack).await;
+    let topic = outbox.topic("stalled", 1, &[]).await;
+    // What is not logged is kept over a shutdown in order alone.
+    let mark = "create unlogged table mark as select 1; checkpoint";
+    outbox.client.batch_execute(mark).await.unwrap();
+    let connector = stalled(&stack, &outbox, &topic).await;
+    stack.restart(Part::Postgres).await.unwrap();
+    outbox.client = connect(stack.database_url()).await;
+    let marks = outbox.client.query_one("select count(*) from mark", &[]).await;
+    assert_eq!(marks.unwrap().get::<_, i64>(0), 1, "the server was killed");
+    stack.resume(Part::Kafka).await.unwrap();
+    await_all(&outbox, &topic).await;
     connector.stop().await;
     stack.stop().await.unwrap();
 }
