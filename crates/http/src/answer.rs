@@ -10,7 +10,7 @@ use warp::http::Response;
 
 use crate::access_log::Entry;
 use crate::flow;
-use crate::paced::Busy;
+use crate::pace::Busy;
 use crate::response::HttpResponse;
 use crate::untaken::Untaken;
 

@@ -19,7 +19,7 @@ use crate::credentials::{credentials, take_token};
 use crate::discard::discard;
 use crate::dress::{Dress, dress};
 use crate::front::Front;
-use crate::paced::Busy;
+use crate::pace::Busy;
 use crate::request_id::{PeerAddress, REQUEST_ID, RequestIds};
 use crate::response::{HttpResponse, Routes, problem};
 use crate::under_way::UnderWay;

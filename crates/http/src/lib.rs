@@ -23,6 +23,7 @@ mod listener;
 mod local;
 mod operating;
 mod options;
+mod pace;
 mod paced;
 mod pages;
 mod places;

@@ -16,7 +16,7 @@ use posthaste_types::limits::{
 };
 
 use crate::budget::Budget;
-use crate::paced::Pace;
+use crate::pace::Pace;
 use crate::quota::Quota;
 use crate::rate::too_many;
 

