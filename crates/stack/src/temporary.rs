@@ -15,7 +15,8 @@ use crate::user::OrdinaryUser;
 const PREFIX: &str = "posthaste-stack-";
 
 /// Starts a stack in a new directory, which is removed when the stack is stopped or dropped. Directories of tests that
-/// were killed before they could do so are removed here, by the next one.
+/// were killed before they could do so are removed here, by the next one. `TEST_POSTGRES` in the environment chooses the major
+/// version of its Postgres.
 ///
 /// # Errors
 /// As [`Stack::start`].
@@ -38,7 +39,17 @@ pub async fn temporary_with(change: impl FnOnce(StackOptions) -> StackOptions) -
         .map_err(Error::io("cannot create a directory in", &parent))?
         .keep();
     // Where this fails the directory stays, with its logs, until the next temporary stack.
-    Stack::start_with(change(StackOptions::new(directory)), true).await
+    let options = StackOptions {
+        postgres_major: wanted_major(),
+        ..StackOptions::new(directory)
+    };
+    Stack::start_with(change(options), true).await
+}
+
+/// What whoever runs the tests wants them to run on.
+fn wanted_major() -> Option<u32> {
+    let wanted = env::var("TEST_POSTGRES").ok()?;
+    Some(wanted.parse().expect("TEST_POSTGRES is a major version"))
 }
 
 async fn remove_abandoned(parent: &Path, user: Option<OrdinaryUser>) {
