@@ -78,6 +78,7 @@ impl Report {
     /// Looks until it is dropped. While the database does not answer, what was asked last holds.
     pub(crate) async fn run(&self) {
         let mut state = self.state.clone();
+        show(self.asked.borrow().is_paused);
         loop {
             state.mark_unchanged();
             if let Err(error) = self.look().await {
@@ -148,7 +149,7 @@ impl Report {
 
     /// Tells the log, once for each change.
     fn announce(&self, asked: &Asked, was_paused: bool) {
-        gauge!(metric::CONNECTOR_PAUSED).set(if asked.is_paused { 1.0 } else { 0.0 });
+        show(asked.is_paused);
         let by = asked.changed_by.as_deref().unwrap_or("nobody");
         let slot = &self.slot;
         if asked.is_paused {
@@ -162,6 +163,10 @@ impl Report {
             tracing::warn!(slot, resumed.by = by, "the connector is resumed");
         }
     }
+}
+
+fn show(is_paused: bool) {
+    gauge!(metric::CONNECTOR_PAUSED).set(if is_paused { 1.0 } else { 0.0 });
 }
 
 /// A name that no other connector has, by which a person finds the process.

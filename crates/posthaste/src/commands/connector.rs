@@ -244,7 +244,7 @@ fn whole(seen: &Seen) -> String {
         Some(log) => lines.extend(log_lines(log)),
         None => lines.push(("log", "the slot is not there".to_owned())),
     }
-    let lines = lines.iter().map(|(name, value)| format!("{name:10}  {value}"));
+    let lines = lines.iter().map(|(name, value)| format!("{name:11}  {value}"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
