@@ -25,7 +25,7 @@ fn updates_of_a_tasks_life_are_heap_only_and_scan_no_table() {
         world.stopper.stop();
         world.submitter.drain().await;
         world.writes.drain().await;
-        let sql = "select sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint, sum(seq_scan)::bigint
+        let sql = "select sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint, sum(seq_tup_read)::bigint
             from pg_stat_user_tables where schemaname = 'posthaste' and relname like 'tasks_%'";
         let row = loop {
             let row = world.query(sql, &[]).await.remove(0);
@@ -34,9 +34,10 @@ fn updates_of_a_tasks_life_are_heap_only_and_scan_no_table() {
             }
             tokio::task::yield_now().await;
         };
-        let (hot, sequential): (i64, i64) = (row.get(1), row.get(2));
+        // Rows, not scans: the migration makes its indexes by scans of the tables that are still empty.
+        let (hot, scanned): (i64, i64) = (row.get(1), row.get(2));
         assert!(hot >= 3_800, "{hot} of 4000 updates were HOT");
-        assert_eq!(sequential, 0);
+        assert_eq!(scanned, 0, "rows that were read one after the other");
     });
 }
 
