@@ -21,7 +21,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access", &["types", "api", "runtime", "store", "http"]),
     ("client", &["types", "api"]),
     ("ingest", &["types", "schema", "api", "runtime", "store", "http"]),
-    ("connector", &["types", "api", "runtime", "store", "broker", "http"]),
+    (
+        "connector",
+        &["types", "api", "runtime", "store", "broker", "http"],
+    ),
     ("worker", &["types", "schema", "runtime", "store", "broker"]),
     ("scheduler", &["types", "schema", "runtime", "store"]),
     (
