@@ -19,6 +19,8 @@ pub(crate) struct Arrivals {
     /// By the row's number.
     pub(crate) first: Vec<Option<Instant>>,
     pub(crate) repeated: u64,
+    /// The broker's time of the first row's record, milliseconds since 1970.
+    pub(crate) first_append_ms: i64,
     /// The broker's time of the last row's record, milliseconds since 1970.
     pub(crate) last_append_ms: i64,
 }
@@ -31,6 +33,7 @@ impl Arrivals {
         let mut arrivals = Self {
             first: vec![None; usize::try_from(count)?],
             repeated: 0,
+            first_append_ms: i64::MAX,
             last_append_ms: 0,
         };
         let mut missing = count;
@@ -55,6 +58,7 @@ impl Arrivals {
                 } else {
                     *first = Some(now);
                     missing -= 1;
+                    arrivals.first_append_ms = arrivals.first_append_ms.min(record.timestamp_ms);
                     arrivals.last_append_ms = arrivals.last_append_ms.max(record.timestamp_ms);
                 }
             }

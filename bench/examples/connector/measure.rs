@@ -1,6 +1,6 @@
 //! The measurements, each on a topic of its own.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use hdrhistogram::Histogram;
@@ -55,9 +55,9 @@ const KILL_NOISE: Duration = Duration::from_millis(30);
 pub(crate) async fn all(world: &World, mode: &Mode, sizes: &Sizes) -> anyhow::Result<Figures> {
     let mut subject = Subject::start(world, mode).await?;
     let mut figures = Figures::default();
-    drain(world, &subject, WARM_UP_ROWS, 100).await?;
+    drain(world, &mut subject, WARM_UP_ROWS, 100).await?;
     for rows_per_commit in [1, 100] {
-        let drained = drain(world, &subject, sizes.drain_rows, rows_per_commit).await?;
+        let drained = drain(world, &mut subject, sizes.drain_rows, rows_per_commit).await?;
         let title = |what: &str| format!("drain, {rows_per_commit} a commit, {what}");
         figures.add(title("rows/s"), drained.rows_per_s);
         figures.add(title("connector us/row"), drained.connector_us);
@@ -85,35 +85,28 @@ struct Drained {
     walsender_us: f64,
 }
 
-/// The connector is frozen while the rows are written, so that all of them wait for it and nothing else works.
+/// The connector reads nothing while the rows are written, so that all of them wait for it and nothing else works.
 async fn drain(
     world: &World,
-    subject: &Subject,
+    subject: &mut Subject,
     count: u64,
     rows_per_commit: u64,
 ) -> anyhow::Result<Drained> {
-    let (topic, pid) = (world.topic().await?, subject.pid().await?);
+    let topic = world.topic().await?;
     subject.pause().await?;
     rows::fill(world, &topic, count, rows_per_commit).await?;
-    let walsender = cpu_ms(subject.walsender)
-        .context("the filling took longer than the stream of a frozen connector lives")?;
-    let before = (cpu_ms(pid)?, walsender);
-    let begun = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    subject.resume().await?;
+    let before = subject.resume(world).await?;
     eventually("all rows are on the topic", async || {
         let there = world.len(&topic).await?;
         ensure!(there >= count, "{there} are");
         Ok(())
     })
     .await?;
-    let after = (cpu_ms(pid)?, cpu_ms(subject.walsender)?);
+    let after = (cpu_ms(subject.pid().await?)?, cpu_ms(subject.walsender)?);
     let arrivals = Arrivals::read(world, &topic, count).await?;
-    ensure!(
-        arrivals.lost() == 0,
-        "{} rows of a drain are lost",
-        arrivals.lost()
-    );
-    let took_ms = arrivals.last_append_ms - i64::try_from(begun.as_millis())?;
+    let lost = arrivals.lost();
+    ensure!(lost == 0, "{lost} rows of a drain are lost");
+    let took_ms = arrivals.last_append_ms - arrivals.first_append_ms;
     let per_row = |before: u64, after: u64| (after - before) as f64 * 1000.0 / count as f64;
     Ok(Drained {
         rows_per_s: count as f64 * 1000.0 / took_ms.max(1) as f64,

@@ -16,8 +16,7 @@ const ROWS_PER_S_AND_LANE: u64 = 250;
 
 /// Before the first row of a schedule: connections are made, and the subscriber waits at the topic's end.
 const LEAD: Duration = Duration::from_secs(1);
-/// Connections that fill at once. A connector that stands still meanwhile must not be taken for dead, which ours would be
-/// after 4 s.
+/// Connections that fill at once.
 const FILL_LANE_COUNT: u64 = 2;
 
 /// Commits `count` rows, so many at a time. Nobody waits for the disk: only the reading is measured.

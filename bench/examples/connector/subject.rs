@@ -1,4 +1,4 @@
-//! A connector that is being measured: started, frozen, killed and stopped in one way, whoever made it.
+//! A connector that is being measured: started, held up, killed and stopped in one way, whoever made it.
 
 use anyhow::Context as _;
 use posthaste_stack::{Connect, ConnectOptions, DebeziumPlaces, DebeziumTuning};
@@ -63,13 +63,30 @@ impl Subject {
         pid.context("it runs")
     }
 
-    /// Freezes it, and what it reads with it, until [`Subject::resume`].
-    pub(crate) async fn pause(&self) -> anyhow::Result<()> {
-        process::signal(self.pid().await?, "STOP").await
+    /// Lets it read nothing until [`Subject::resume`]. Ours is stopped: frozen for some seconds, its stream would end, as
+    /// that of a dead one should. Debezium is frozen, since it takes seconds to start.
+    pub(crate) async fn pause(&mut self) -> anyhow::Result<()> {
+        match &mut self.running {
+            Running::Ours(child, _) => stop(child).await,
+            Running::Debezium(_) => process::signal(self.pid().await?, "STOP").await,
+        }
     }
 
-    pub(crate) async fn resume(&self) -> anyhow::Result<()> {
-        process::signal(self.pid().await?, "CONT").await
+    /// Lets it go on; the processor time that it and its walsender had taken before, milliseconds.
+    pub(crate) async fn resume(&mut self, world: &World) -> anyhow::Result<(u64, u64)> {
+        match &mut self.running {
+            Running::Ours(child, settings) => {
+                *child = ours(world, &self.slot, settings)?;
+                self.walsender = world.walsender(&self.slot, Some(self.walsender)).await?;
+                Ok((0, 0))
+            }
+            Running::Debezium(_) => {
+                let pid = self.pid().await?;
+                let before = (process::cpu_ms(pid)?, process::cpu_ms(self.walsender)?);
+                process::signal(pid, "CONT").await?;
+                Ok(before)
+            }
+        }
     }
 
     /// `kill -9`, and the start that follows it.
@@ -90,14 +107,17 @@ impl Subject {
 
     pub(crate) async fn stop(self, world: &World) -> anyhow::Result<()> {
         match self.running {
-            Running::Ours(mut child, _) => {
-                process::signal(child.id().context("it runs")?, "TERM").await?;
-                child.wait().await?;
-            }
+            Running::Ours(mut child, _) => stop(&mut child).await?,
             Running::Debezium(connect) => connect.stop().await,
         }
         world.drop_slot(&self.slot).await
     }
+}
+
+async fn stop(child: &mut Child) -> anyhow::Result<()> {
+    process::signal(child.id().context("it runs")?, "TERM").await?;
+    child.wait().await?;
+    Ok(())
 }
 
 /// Starts ours on a slot.

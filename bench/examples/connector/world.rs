@@ -13,6 +13,8 @@ use tokio_postgres::{Client, NoTls};
 
 /// How long anything may take before a measurement fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// Each look asks the broker for every partition's end; it should have time for the connector.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 pub(crate) const PARTITION_COUNT: i32 = 8;
 /// A connector that is stopped while rows are written for it must find its stream alive afterwards.
 const KEEP_SENDING: &str = "alter system set wal_sender_timeout = 0";
@@ -156,7 +158,7 @@ pub(crate) async fn eventually(
             Err(error) if begun.elapsed() > PATIENCE => {
                 return Err(error.context(format!("waited {PATIENCE:?} until {what}")));
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => tokio::time::sleep(BETWEEN_LOOKS).await,
         }
     }
 }

@@ -13,7 +13,7 @@ use posthaste_runtime::telemetry::Metrics;
 use crate::parts::Parts;
 
 /// How often recorded samples are folded into the histograms' buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// What a process depends on.
 #[derive(Clone)]
