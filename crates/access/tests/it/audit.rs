@@ -97,7 +97,13 @@ fn an_act_that_fails_leaves_no_entry() {
     run(async {
         let world = World::new().await;
         let (_, _) = world.key("acme", &[Scope::Read]).await;
-        let row = world.store.keys("acme", None, 1).await.unwrap().remove(0).unwrap();
+        let row = world
+            .store
+            .keys("acme", None, 1)
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
         let act = posthaste_store::Act {
             tenant: "acme",
             actor: "cli".to_owned(),

@@ -83,7 +83,13 @@ fn a_guessed_secret_behind_a_known_prefix_is_as_unknown_as_any() {
         let guessed = ApiKey::from_random(&random);
         assert_eq!(known.prefix(), guessed.prefix());
         let caller = process.caller(&admin).unwrap();
-        let mut row = world.store.keys("acme", None, 1).await.unwrap().remove(0).unwrap();
+        let mut row = world
+            .store
+            .keys("acme", None, 1)
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
         row.id = posthaste_runtime::ids::key_id();
         (row.prefix, row.hash) = (known.prefix().to_owned(), known.hash());
         let act = posthaste_store::Act {
