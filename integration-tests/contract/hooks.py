@@ -49,7 +49,12 @@ def consistent(task):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """What breaks a schema is sent as it is."""
-    if case.meta is None or not case.meta.generation.mode.is_positive or not isinstance(case.body, dict):
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    # A task that is to run tomorrow is waited for in vain, up to a minute each time.
+    if isinstance(case.query, dict) and number(case.query.get("wait")):
+        case.query["wait"] = min(case.query["wait"], 1)
+    if not isinstance(case.body, dict):
         return
     if case.operation.path == "/v1/tasks":
         consistent(case.body)
