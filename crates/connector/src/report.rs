@@ -1,5 +1,5 @@
 //! What this connector says of itself in the database, and what operators ask of it there. It decides nothing: whoever
-//! holds the slot looks at `paused`.
+//! holds the slot obeys.
 
 use std::time::Duration;
 
