@@ -9,7 +9,7 @@ use crate::arrivals::Arrivals;
 use crate::modes::{Kind, MODES};
 use crate::process;
 use crate::rows;
-use crate::subject::ours;
+use crate::subject::{ours, stop};
 use crate::world::{World, eventually};
 
 const ROWS_PER_COMMIT: u64 = 100;
@@ -59,8 +59,7 @@ pub(crate) async fn all(world: &World, row_count: u64) -> anyhow::Result<()> {
             whole.as_secs_f64(),
             arrivals.repeated
         );
-        process::signal(pid, "TERM").await?;
-        connector.wait().await?;
+        stop(&mut connector).await?;
         world.drop_slot(&slot).await?;
         ensure!(lost == 0, "{lost} rows are lost");
         ensure!(whole <= WITHIN, "it took {whole:?}");

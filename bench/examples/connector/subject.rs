@@ -114,7 +114,8 @@ impl Subject {
     }
 }
 
-async fn stop(child: &mut Child) -> anyhow::Result<()> {
+/// Ends it in order.
+pub(crate) async fn stop(child: &mut Child) -> anyhow::Result<()> {
     process::signal(child.id().context("it runs")?, "TERM").await?;
     child.wait().await?;
     Ok(())

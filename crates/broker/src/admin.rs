@@ -185,25 +185,19 @@ impl Admin {
         look_back_max: i64,
         pick: impl Fn(&Record) -> Option<T> + Send + 'static,
     ) -> Result<BTreeMap<i32, T>, Error> {
+        // Over the connection that is there: where all partitions are empty, no reader needs to be started.
+        let mut logs = BTreeMap::new();
+        for partition in partitions {
+            let log = self.watermarks(topic, partition).await?;
+            if log.0 < log.1 {
+                logs.insert(partition, log);
+            }
+        }
+        if logs.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let (kafka, topic) = (self.kafka.clone(), topic.to_owned());
-        self.blocking(move |client| {
-            // Over the connection that is there: where all partitions are empty, no reader needs to be started.
-            let mut logs = BTreeMap::new();
-            for partition in partitions {
-                let log = client
-                    .inner()
-                    .fetch_watermarks(&topic, partition, ANSWER_WAIT)
-                    .map_err(Error::kafka("tell watermarks"))?;
-                if log.0 < log.1 {
-                    logs.insert(partition, log);
-                }
-            }
-            if logs.is_empty() {
-                return Ok(BTreeMap::new());
-            }
-            last_matching(&kafka, &topic, logs, look_back_max, pick)
-        })
-        .await
+        run_blocking(move || last_matching(&kafka, &topic, logs, look_back_max, pick)).await
     }
 
     /// The controller answers before the brokers know, and a broker lists a partition before it serves it.

@@ -2,22 +2,16 @@
 //! for each tenant, so that none takes all there is. A body in one piece is bounded by its connection's buffer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use posthaste_api::Problem;
-use posthaste_types::ErrorCode;
 use posthaste_types::limits::BODIES_HELD_BYTES_MAX;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Short, take_both};
 use crate::quota::Quota;
-use crate::rate::too_many;
 
 /// What one tenant may hold of the process's bytes.
 pub(crate) const SHARE_BYTES_MAX: usize = BODIES_HELD_BYTES_MAX / 2;
-
-/// When to come again: some of the bodies before are read by then.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All bodies of the process.
 static PROCESS: Budget = Budget::new(BODIES_HELD_BYTES_MAX);
@@ -47,20 +41,7 @@ impl Held {
     /// 429 when the tenant holds its share, 503 when the process holds all that it may.
     pub(crate) fn grow(&mut self, count: usize) -> Result<(), Problem> {
         let share = self.quota.as_deref().map(Quota::bodies);
-        if share.is_some_and(|share| !share.take(count)) {
-            let detail = format!(
-                "the bodies that this tenant sends at once would have more than {SHARE_BYTES_MAX} bytes; send fewer at \
-                 a time"
-            );
-            return Err(too_many(detail, RETRY_AFTER));
-        }
-        if !self.process.take(count) {
-            if let Some(share) = share {
-                share.give_back(count);
-            }
-            let detail = "too many large bodies are being received; try again in a moment";
-            return Err(Problem::new(ErrorCode::Unavailable, detail).with_retry_after(RETRY_AFTER.as_secs()));
-        }
+        take_both(share, self.process, count).map_err(refused)?;
         self.count += count;
         Ok(())
     }
@@ -78,6 +59,15 @@ impl Drop for Held {
             quota.bodies().give_back(self.count);
         }
     }
+}
+
+fn refused(short: Short) -> Problem {
+    short.problem(match short {
+        Short::Tenant => format!(
+            "the bodies that this tenant sends at once would have more than {SHARE_BYTES_MAX} bytes; send fewer at a time"
+        ),
+        Short::Process => "too many large bodies are being received; try again in a moment".to_owned(),
+    })
 }
 
 struct Owner {

@@ -2,22 +2,16 @@
 //! that wait for a body or for an event, each with a task and its head. On HTTP/1.1 connections bound them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use posthaste_api::Problem;
-use posthaste_types::ErrorCode;
 use posthaste_types::limits::{H2_REQUEST_BYTES, H2_REQUESTS_BYTES_MAX};
 use warp::http::Request;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Short, take_both};
 use crate::quota::Quota;
-use crate::rate::too_many;
 
 /// What one tenant's may cost: room for all the streams and long polls that it may have.
 pub(crate) const SHARE_BYTES_MAX: usize = H2_REQUESTS_BYTES_MAX / 4 * 3;
-
-/// When to come again: some have ended by then.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All requests of the process.
 static PROCESS: Budget = Budget::new(H2_REQUESTS_BYTES_MAX);
@@ -40,21 +34,20 @@ impl UnderWay {
     }
 
     fn count_in(process: &'static Budget, count: usize, quota: &Arc<Quota>) -> Result<Self, Problem> {
-        if !quota.under_way().take(count) {
-            let detail = "this tenant has too many requests under way; wait for some of them to end";
-            return Err(too_many(detail, RETRY_AFTER));
-        }
-        if !process.take(count) {
-            quota.under_way().give_back(count);
-            let detail = "too many requests are under way; try again in a moment";
-            return Err(Problem::new(ErrorCode::Unavailable, detail).with_retry_after(RETRY_AFTER.as_secs()));
-        }
+        take_both(Some(quota.under_way()), process, count).map_err(refused)?;
         Ok(Self {
             process,
             quota: Arc::clone(quota),
             count,
         })
     }
+}
+
+fn refused(short: Short) -> Problem {
+    short.problem(match short {
+        Short::Tenant => "this tenant has too many requests under way; wait for some of them to end",
+        Short::Process => "too many requests are under way; try again in a moment",
+    })
 }
 
 impl Drop for UnderWay {

@@ -5,26 +5,20 @@
 //! connection, and as large ones once it has too many of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use posthaste_api::Problem;
-use posthaste_types::ErrorCode;
 use posthaste_types::limits::{
     ANSWER_SMALL_BYTES_MAX, ANSWER_UNCOUNTED_BYTES_MAX, ANSWERS_UNTAKEN_BYTES_MAX,
     H2_CONNECTION_ANSWER_BYTES_MAX,
 };
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Short, take_both};
 use crate::pace::Pace;
 use crate::quota::Quota;
-use crate::rate::too_many;
 
 /// What one tenant may leave untaken of the process's bytes.
 pub(crate) const SHARE_BYTES_MAX: usize = ANSWERS_UNTAKEN_BYTES_MAX / 2;
-
-/// When to come again: some of the answers before are taken by then.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All answers of the process.
 static PROCESS: Budget = Budget::new(ANSWERS_UNTAKEN_BYTES_MAX);
@@ -125,14 +119,7 @@ fn take(process: &Budget, quota: &Quota, count: usize, is_refusable: bool) -> Re
         process.take_anyway(count);
         return Ok(());
     }
-    if !quota.answers().take(count) {
-        return Err(tenant_full());
-    }
-    if !process.take(count) {
-        quota.answers().give_back(count);
-        return Err(process_full());
-    }
-    Ok(())
+    take_both(Some(quota.answers()), process, count).map_err(refused)
 }
 
 /// Refuses what will have a large answer that nobody can refuse any more once it is made.
@@ -141,25 +128,24 @@ fn take(process: &Budget, quota: &Quota, count: usize, is_refusable: bool) -> Re
 /// 429 when the tenant leaves its share of answers untaken, 503 when the process has all that it may.
 pub(crate) fn check(quota: &Quota) -> Result<(), Problem> {
     if quota.answers().is_used_up() {
-        return Err(tenant_full());
+        return Err(refused(Short::Tenant));
     }
     if PROCESS.is_used_up() {
-        return Err(process_full());
+        return Err(refused(Short::Process));
     }
     Ok(())
 }
 
-fn tenant_full() -> Problem {
-    let detail = format!(
-        "answers to this tenant would have more than {SHARE_BYTES_MAX} bytes that are not taken yet; read those before, \
-         or ask for less at a time"
-    );
-    too_many(detail, RETRY_AFTER)
-}
-
-fn process_full() -> Problem {
-    let detail = "too many large answers are not taken yet; try again in a moment, or ask for less at a time";
-    Problem::new(ErrorCode::Unavailable, detail).with_retry_after(RETRY_AFTER.as_secs())
+fn refused(short: Short) -> Problem {
+    short.problem(match short {
+        Short::Tenant => format!(
+            "answers to this tenant would have more than {SHARE_BYTES_MAX} bytes that are not taken yet; read those before, \
+             or ask for less at a time"
+        ),
+        Short::Process => {
+            "too many large answers are not taken yet; try again in a moment, or ask for less at a time".to_owned()
+        }
+    })
 }
 
 #[cfg(test)]

@@ -85,14 +85,8 @@ async fn a_slot_that_was_let_go_comes_back_by_itself_and_nothing_is_lost() {
     let topic = outbox.topic("released", 1, &[]).await;
     outbox.streaming().await.stop().await;
     insert(&outbox, &topic, 1, 1000).await;
-    let store = outbox.store();
-    eventually("the slot to be lost", async || {
-        write_log(&outbox, 32).await;
-        outbox.client.batch_execute("checkpoint").await.unwrap();
-        store.slot_state("own").await.unwrap().unwrap().is_lost()
-    })
-    .await;
-    assert!(!store.is_intake_closed().await.unwrap());
+    lose_slot(&outbox).await;
+    assert!(!outbox.store().is_intake_closed().await.unwrap());
     let connector = outbox.streaming().await;
     insert(&outbox, &topic, 1001, 1100).await;
     let records = outbox.read(&topic, |records| records.len() >= 1100).await;
@@ -108,6 +102,17 @@ async fn a_slot_that_was_let_go_comes_back_by_itself_and_nothing_is_lost() {
     );
     connector.stop().await;
     stack.stop().await.unwrap();
+}
+
+/// Writes log until the server lets the slot go.
+async fn lose_slot(outbox: &Outbox) {
+    let store = outbox.store();
+    eventually("the slot to be lost", async || {
+        write_log(outbox, 32).await;
+        outbox.client.batch_execute("checkpoint").await.unwrap();
+        store.slot_state("own").await.unwrap().unwrap().is_lost()
+    })
+    .await;
 }
 
 /// A connector whose server's process stands in the midst of sending it something, because the broker takes nothing.
@@ -146,13 +151,7 @@ async fn a_checkpoint_lets_the_slot_of_a_connector_go_whose_broker_stalls() {
     let outbox = own_outbox(&stack).await;
     let topic = outbox.topic("stalled", 1, &[]).await;
     let connector = stalled(&stack, &outbox, &topic).await;
-    let store = outbox.store();
-    eventually("the slot to be lost", async || {
-        write_log(&outbox, 32).await;
-        outbox.client.batch_execute("checkpoint").await.unwrap();
-        store.slot_state("own").await.unwrap().unwrap().is_lost()
-    })
-    .await;
+    lose_slot(&outbox).await;
     stack.resume(Part::Kafka).await.unwrap();
     await_all(&outbox, &topic).await;
     connector.stop().await;
