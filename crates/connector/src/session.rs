@@ -36,6 +36,7 @@ pub(crate) struct Session<S> {
     stopper: Stopper,
     /// When the server gave its last sign, while it was listened to.
     heard: Instant,
+    began: Instant,
     /// The outboxes by the ids that the stream gives them; other tables are `None`.
     shapes: HashMap<u32, Option<Shape>>,
     /// Where the next outbox row of the transaction stands, inside one.
@@ -60,6 +61,7 @@ impl<S: WalSource> Session<S> {
             seen,
             stopper,
             heard: Instant::now(),
+            began: Instant::now(),
             shapes: HashMap::new(),
             next: None,
             coalescing: Coalescing::default(),
@@ -123,12 +125,7 @@ impl<S: WalSource> Session<S> {
         if !is_reading {
             self.heard = Instant::now();
             // Its process cannot end while we take nothing of what it has to send.
-            if self
-                .seen
-                .borrow()
-                .as_ref()
-                .is_some_and(SlotStatus::may_want_an_end)
-            {
+            if SlotStatus::may_want_an_end(self.seen.borrow().as_ref(), self.began) {
                 return Err(Error::InTheWay);
             }
         }

@@ -37,10 +37,12 @@ pub(crate) struct SlotStatus {
 }
 
 impl SlotStatus {
-    /// Whether the server may wait for the end of the stream: it is about to let the slot go, or it has not answered for a
-    /// while and may be shutting down.
-    pub(crate) fn may_want_an_end(&self) -> bool {
-        matches!(self.wal_status.as_str(), "unreserved" | "lost") || self.at.elapsed() > ANSWER_AGE_MAX
+    /// Whether the server may wait for the end of a stream that began at `since`: it is about to let the slot go, or it has
+    /// not answered for a while and may be shutting down, perhaps since before the slot was ever seen.
+    pub(crate) fn may_want_an_end(seen: Option<&Self>, since: Instant) -> bool {
+        let answered = seen.map_or(since, |seen| seen.at);
+        answered.elapsed() > ANSWER_AGE_MAX
+            || seen.is_some_and(|seen| matches!(seen.wal_status.as_str(), "unreserved" | "lost"))
     }
 }
 
