@@ -23,6 +23,8 @@ use crate::{Error, Position};
 
 /// Events taken one after the other before deliveries and the wish to stop are looked at again.
 const EVENT_RUN_LEN: usize = 256;
+/// A broker that has answered nothing for so long, with all that may be on its way to it, stalls.
+const STALLED: Duration = Duration::from_secs(1);
 /// How long a session's end waits for the broker.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,8 @@ pub(crate) struct Session<S> {
     /// When the server gave its last sign, while it was listened to.
     heard: Instant,
     began: Instant,
+    /// When the broker last answered, or there was room.
+    answered: Instant,
     /// The outboxes by the ids that the stream gives them; other tables are `None`.
     shapes: HashMap<u32, Option<Shape>>,
     /// Where the next outbox row of the transaction stands, inside one.
@@ -62,6 +66,7 @@ impl<S: WalSource> Session<S> {
             stopper,
             heard: Instant::now(),
             began: Instant::now(),
+            answered: Instant::now(),
             shapes: HashMap::new(),
             next: None,
             coalescing: Coalescing::default(),
@@ -100,6 +105,7 @@ impl<S: WalSource> Session<S> {
                 // 2. Deliveries make room and let the server forget.
                 () = self.publisher.delivered() => {
                     self.publisher.land()?;
+                    self.answered = Instant::now();
                     self.source.acknowledge(self.publisher.confirmed_lsn());
                 }
                 // 3. New events, while there is room. Without, the stream is kept alive below us.
@@ -122,10 +128,14 @@ impl<S: WalSource> Session<S> {
     /// Ends the session before the server gives its slot away, so that what is queued is not written after what the next
     /// connector writes.
     fn listen(&mut self, is_reading: bool) -> Result<(), Error> {
-        if !is_reading {
+        if is_reading {
+            self.answered = Instant::now();
+        } else {
             self.heard = Instant::now();
-            // Its process cannot end while we take nothing of what it has to send.
-            if SlotStatus::may_want_an_end(self.seen.borrow().as_ref(), self.began) {
+            // Its process cannot end while we take nothing of what it has to send. A broker that only has its hands full
+            // is no reason: there is room again soon.
+            let is_stalled = self.answered.elapsed() > STALLED;
+            if is_stalled && SlotStatus::may_want_an_end(self.seen.borrow().as_ref(), self.began) {
                 return Err(Error::InTheWay);
             }
         }
