@@ -70,11 +70,16 @@ stop_stack() {
 start_server() {
     "$posthaste" "$@" >"$data/server.log" 2>&1 &
     server_pid=$!
+    until_ready "$1"
+    postgres_pid=$(head -n 1 "$(find "$data" -name postmaster.pid -print -quit)")
+}
+
+# until_ready NAME: waits for what was started as `server_pid`.
+until_ready() {
     until curl --silent --fail --output /dev/null "$url/readyz"; do
         kill -0 "$server_pid" 2>/dev/null || fail "posthaste $1 did not start: $(tail -n 3 "$data/server.log")"
         sleep 0.1
     done
-    postgres_pid=$(head -n 1 "$(find "$data" -name postmaster.pid -print -quit)")
 }
 
 stop_server() {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use posthaste_api::{NewKey, NewStreamToken, RotateKey};
-use posthaste_http::{Caller, Routes, caller, delete, get, json_body, post, query, reply};
+use posthaste_http::{Caller, Routes, any_of, caller, delete, get, json_body, post, query, reply};
 use posthaste_types::Scope;
 use posthaste_types::limits::SMALL_BODY_BYTES_MAX;
 use warp::{Filter, path};
@@ -13,14 +13,7 @@ use crate::api::Api;
 
 /// Everything that is answered here.
 pub(crate) fn routes(api: &Arc<Api>) -> Routes {
-    keys(api)
-        .or(one_key(api))
-        .unify()
-        .or(stream_tokens(api))
-        .unify()
-        .or(audit(api))
-        .unify()
-        .boxed()
+    any_of([keys(api), one_key(api), stream_tokens(api), audit(api)])
 }
 
 fn with(
@@ -43,7 +36,7 @@ fn keys(api: &Arc<Api>) -> Routes {
         .and(caller(Scope::Admin))
         .and(query())
         .then(async |api: Arc<Api>, caller: Caller, query| reply(api.list(&caller, query).await));
-    create.or(list).unify().boxed()
+    any_of([create.boxed(), list.boxed()])
 }
 
 fn one_key(api: &Arc<Api>) -> Routes {
@@ -65,7 +58,7 @@ fn one_key(api: &Arc<Api>) -> Routes {
         .then(async |id: String, api: Arc<Api>, caller: Caller, rotate| {
             reply(api.rotate(&caller, &id, rotate).await)
         });
-    one.or(revoke).unify().or(rotate).unify().boxed()
+    any_of([one.boxed(), revoke.boxed(), rotate.boxed()])
 }
 
 fn stream_tokens(api: &Arc<Api>) -> Routes {

@@ -17,7 +17,7 @@ pub use endpoint::{
 pub use errors::errors_markdown;
 pub use event::{EventData, EventEnvelope};
 pub use keys::{AuditEntry, AuditPage, Key, KeyPage, NewKey, NewStreamToken, RotateKey, StreamToken};
-pub use openapi::{openapi, openapi_json};
+pub use openapi::{OPENAPI_JSON, openapi, openapi_json};
 pub use problem::{FieldProblem, Problem};
 pub use submit::{Accepted, BatchAnswer, BatchItem, BatchRequest, SubmitRequest};
 pub use task::{HistoryEntry, HistoryPage, Links, TaskPage, TaskView, WebhookHistory};

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use posthaste_api::{ConnectorList, Problem};
-use posthaste_http::{Caller, HttpResponse, Routes, caller, get, json, post, reply};
+use posthaste_http::{Caller, HttpResponse, Routes, any_of, caller, get, json, post, reply};
 use posthaste_types::{ErrorCode, Scope};
 use warp::http::StatusCode;
 use warp::{Filter, path};
@@ -29,14 +29,7 @@ pub fn routes(connectors: Connectors, operators: &str) -> Routes {
         connectors,
         operators,
     });
-    list(&desk)
-        .or(one(&desk))
-        .unify()
-        .or(pause(&desk))
-        .unify()
-        .or(resume(&desk))
-        .unify()
-        .boxed()
+    any_of([list(&desk), one(&desk), pause(&desk), resume(&desk)])
 }
 
 fn with(

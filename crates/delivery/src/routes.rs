@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use posthaste_api::NewEndpoint;
 use posthaste_http::{
-    Caller, Query, Routes, body, caller, delete, get, json_body, patch, post, query, reply, stream_caller,
+    Caller, Query, Routes, any_of, body, caller, delete, get, json_body, patch, post, query, reply,
+    stream_caller,
 };
 use posthaste_types::Scope;
 use posthaste_types::limits::SMALL_BODY_BYTES_MAX;
@@ -19,9 +20,13 @@ use crate::webhook::api::Api;
 
 /// Everything that this role answers.
 pub(crate) fn routes(context: &Arc<Context>, api: &Arc<Api>) -> Routes {
-    let streams = all_events(context).or(one_task(context)).unify();
-    let endpoints = collection(api).or(item(api)).unify().or(actions(api)).unify();
-    streams.or(endpoints).unify().boxed()
+    any_of([
+        all_events(context),
+        one_task(context),
+        collection(api),
+        item(api),
+        actions(api),
+    ])
 }
 
 fn shared<T: Send + Sync + 'static>(
@@ -81,7 +86,7 @@ fn collection(api: &Arc<Api>) -> Routes {
         .and(caller(Scope::Read))
         .and(query())
         .then(async |api: Arc<Api>, caller, query| reply(api.list(&caller, query).await));
-    create.or(list).unify().boxed()
+    any_of([create.boxed(), list.boxed()])
 }
 
 fn item(api: &Arc<Api>) -> Routes {
@@ -103,7 +108,7 @@ fn item(api: &Arc<Api>) -> Routes {
         .and(shared(api))
         .and(caller(Scope::Admin))
         .then(async |id: String, api: Arc<Api>, caller| reply(api.delete(&caller, &id).await));
-    one.or(change).unify().or(remove).unify().boxed()
+    any_of([one.boxed(), change.boxed(), remove.boxed()])
 }
 
 fn actions(api: &Arc<Api>) -> Routes {
@@ -125,18 +130,13 @@ fn actions(api: &Arc<Api>) -> Routes {
         .and(shared(api))
         .and(caller(Scope::Admin))
         .then(async |id: String, api: Arc<Api>, caller| reply(api.test(&caller, &id).await));
-    let enable = set_enabled(api, "enable", true);
-    let disable = set_enabled(api, "disable", false);
-    secret
-        .or(attempts)
-        .unify()
-        .or(test)
-        .unify()
-        .or(enable)
-        .unify()
-        .or(disable)
-        .unify()
-        .boxed()
+    any_of([
+        secret.boxed(),
+        attempts.boxed(),
+        test.boxed(),
+        set_enabled(api, "enable", true),
+        set_enabled(api, "disable", false),
+    ])
 }
 
 fn set_enabled(api: &Arc<Api>, action: &'static str, enabled: bool) -> Routes {

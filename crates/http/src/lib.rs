@@ -54,5 +54,5 @@ pub use query::{Query, query};
 pub use quota::{Quota, StreamPlace};
 pub use reject::{Refused, delete, finish, get, patch, post, refuse};
 pub use request_id::{PeerAddress, RequestId};
-pub use response::{HttpResponse, Routes, either, empty, json, problem, reply, stream};
+pub use response::{HttpResponse, Routes, any_of, empty, json, problem, reply, stream};
 pub use tls::{Tls, TlsError};

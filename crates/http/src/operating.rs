@@ -12,7 +12,7 @@ use warp::Filter;
 use warp::http::StatusCode;
 
 use crate::reject::get;
-use crate::response::{HttpResponse, Routes, json, text};
+use crate::response::{HttpResponse, Routes, any_of, json, text};
 use crate::scrape::Scrape;
 
 /// A dependency's name and whether it answers; the error is for operators.
@@ -76,5 +76,5 @@ pub fn operating(
             scrape.page(),
         )
     });
-    healthz.or(readyz).unify().or(metrics).unify().boxed()
+    any_of([healthz.boxed(), readyz.boxed(), metrics.boxed()])
 }

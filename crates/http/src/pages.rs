@@ -10,7 +10,7 @@ use warp::path::end;
 use warp::{Filter, path};
 
 use crate::reject::get;
-use crate::response::{Routes, text};
+use crate::response::{Routes, any_of, text};
 
 const HTML: &str = "text/html; charset=utf-8";
 const DOCS: &str = include_str!("pages/docs.html");
@@ -31,8 +31,8 @@ pub fn pages(document: impl Into<Bytes>) -> Routes {
         .and(end())
         .and(file("text/css; charset=utf-8", STYLE));
     let errors = path("errors").and(end()).and(file(HTML, errors_page()));
-    let below = docs.or(script).unify().or(style).unify().or(errors).unify();
-    openapi.or(path("docs").and(below)).unify().boxed()
+    let below = any_of([docs.boxed(), script.boxed(), style.boxed(), errors.boxed()]);
+    any_of([openapi.boxed(), path("docs").and(below).boxed()])
 }
 
 fn file(content_type: &'static str, body: impl Into<Bytes>) -> Routes {

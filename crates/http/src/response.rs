@@ -22,9 +22,13 @@ pub type HttpResponse = warp::reply::Response;
 /// Routes ready to be joined with others and served.
 pub type Routes = warp::filters::BoxedFilter<(HttpResponse,)>;
 
-/// The routes of both; a path of `first` is not asked of `second`.
-pub fn either(first: Routes, second: Routes) -> Routes {
-    first.or(second).unify().boxed()
+/// The routes of all; a request is asked of one after the other, so what is asked for most comes first. Each is boxed, since
+/// the types of unboxed ones nest, and the code that is made for them with it.
+pub fn any_of(routes: impl IntoIterator<Item = Routes, IntoIter: DoubleEndedIterator>) -> Routes {
+    let none = warp::any().and_then(|| std::future::ready(Err::<HttpResponse, _>(warp::reject::not_found())));
+    routes
+        .into_iter()
+        .rfold(none.boxed(), |later, earlier| earlier.or(later).unify().boxed())
 }
 
 /// What a caller is told to wait before another try when nothing better is known, seconds.

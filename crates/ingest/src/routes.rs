@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use posthaste_http::{Routes, body, caller, get, post, query, reply};
+use posthaste_http::{Routes, any_of, body, caller, get, post, query, reply};
 use posthaste_types::Scope;
 use posthaste_types::limits::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use warp::{Filter, path};
@@ -61,20 +61,16 @@ pub(crate) fn routes(app: Arc<App>) -> Routes {
         .and(app)
         .and(caller(Scope::Submit))
         .then(change::retry);
-    let tasks = submit
-        .or(task)
-        .unify()
-        .or(batch)
-        .unify()
-        .or(list)
-        .unify()
-        .or(history)
-        .unify()
-        .or(cancel)
-        .unify()
-        .or(retry)
-        .unify();
-    path!("v1" / "tasks" / ..).and(tasks).map(reply).boxed()
+    let tasks = any_of([
+        submit.map(reply).boxed(),
+        task.map(reply).boxed(),
+        batch.map(reply).boxed(),
+        list.map(reply).boxed(),
+        history.map(reply).boxed(),
+        cancel.map(reply).boxed(),
+        retry.map(reply).boxed(),
+    ]);
+    path!("v1" / "tasks" / ..).and(tasks).boxed()
 }
 
 /// What may be a task's id: `batch` is a route of its own, so that its 405 names the methods which it takes.

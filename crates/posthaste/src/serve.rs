@@ -68,11 +68,9 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     let page = metrics.clone();
     let operating = posthaste_http::operating(role, move || page.page(), readiness);
-    let routes = routes
-        .into_iter()
-        .chain([operating, posthaste_http::pages(posthaste_api::openapi_json())])
-        .reduce(posthaste_http::either);
-    let routes = posthaste_http::finish(routes.expect("the operating routes are there"));
+    let pages = posthaste_http::pages(posthaste_api::OPENAPI_JSON);
+    let routes = routes.into_iter().chain([operating, pages]);
+    let routes = posthaste_http::finish(posthaste_http::any_of(routes));
     let upkeep = async {
         let mut ticks = tokio::time::interval(UPKEEP);
         loop {

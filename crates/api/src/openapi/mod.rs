@@ -112,7 +112,11 @@ pub fn openapi() -> OpenApi {
     document
 }
 
-/// The document as it is served and kept in `docs/openapi.json`: indented JSON with a line break at its end.
+/// The document as servers give it. A server gives the kept file rather than make it anew, which would need the code that
+/// makes it, and memory, in each process; a test holds the file to [`openapi_json`].
+pub const OPENAPI_JSON: &str = include_str!("../../../../docs/openapi.json");
+
+/// The document as the code says it: indented JSON with a line break at its end. `docs/openapi.json` keeps it.
 pub fn openapi_json() -> String {
     let mut text = openapi().to_pretty_json().expect("the document is JSON");
     text.push('\n');

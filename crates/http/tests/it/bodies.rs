@@ -111,13 +111,13 @@ async fn what_is_not_declared_as_json_is_415() {
 
 #[tokio::test]
 async fn a_media_type_that_is_no_text_is_400_though_other_routes_take_other_methods() {
-    let server = serve(posthaste_http::either(
+    let server = serve(posthaste_http::any_of([
         warp::path!("raw")
             .and(posthaste_http::get())
             .map(|| json(StatusCode::OK, &0))
             .boxed(),
         routes(),
-    ));
+    ]));
     let request = head("/raw", "content-type: application/json@\r\n");
     let request = request.bytes().map(|byte| if byte == b'@' { 0xff } else { byte });
     let answer = exchange(&server, request.collect::<Vec<u8>>()).await;
