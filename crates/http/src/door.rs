@@ -128,6 +128,11 @@ impl Door {
             .mark(wear.allowed_origin.take(), response.headers_mut());
         dress(&mut response, &wear);
         self.measures.record(response.status(), began);
+        if response.status() == StatusCode::TOO_MANY_REQUESTS
+            && let Some(caller) = &wear.caller
+        {
+            caller.quota().refused().await;
+        }
         if let Some(entry) = &mut entry {
             entry.answered(wear.caller, response.status());
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use posthaste_api::Problem;
+use posthaste_types::limits::{REFUSAL_HELD_MS_MAX, REFUSALS_PER_S_MAX};
 use posthaste_types::{ErrorCode, TenantLimits};
 use tokio::time::Instant;
 use warp::http::HeaderValue;
@@ -25,6 +26,8 @@ pub struct Quota {
     tasks: Bucket,
     open_tasks: AtomicU64,
     streams: AtomicU32,
+    /// Refusals that were given at once.
+    refusals: Bucket,
     /// Bytes of bodies that come in pieces.
     bodies: Budget,
     /// Bytes of answers that are not taken yet.
@@ -102,6 +105,7 @@ impl Quota {
             tasks: Bucket::default(),
             open_tasks: AtomicU64::new(0),
             streams: AtomicU32::new(0),
+            refusals: Bucket::default(),
             bodies: Budget::new(held::SHARE_BYTES_MAX),
             answers: Budget::new(untaken::SHARE_BYTES_MAX),
             under_way: Budget::new(under_way::SHARE_BYTES_MAX),
@@ -207,6 +211,17 @@ impl Quota {
                 let detail = format!("this tenant may have {streams_max} streams open; close one first");
                 too_many(detail, Duration::from_secs(1))
             })
+    }
+
+    /// Counts a 429, and waits before it is given when there were too many: a tenant that goes on as if nothing had been
+    /// said would cost others more by what is refused than by what is taken.
+    pub(crate) async fn refused(&self) {
+        let rate = Rate::new(f64::from(REFUSALS_PER_S_MAX), None);
+        let wait_max = Duration::from_millis(REFUSAL_HELD_MS_MAX);
+        let wait = self.refusals.queue(rate, wait_max, self.now_ns());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// The tenant's share of the bytes of bodies.

@@ -96,6 +96,22 @@ impl Bucket {
         })
     }
 
+    /// Takes a unit in any case, and tells after which time it is there, `wait_max` at most.
+    pub(crate) fn queue(&self, rate: Rate, wait_max: Duration, now_ns: u64) -> Duration {
+        let wait_max_ns = u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX);
+        let next_ns = |full_at_ns: u64| {
+            let next_ns = full_at_ns.max(now_ns) + rate.interval_ns;
+            next_ns.min((now_ns + rate.burst_ns()).saturating_add(wait_max_ns))
+        };
+        let before = self
+            .full_at_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
+                Some(next_ns(full_at_ns))
+            });
+        let (Ok(full_at_ns) | Err(full_at_ns)) = before;
+        Duration::from_nanos(next_ns(full_at_ns).saturating_sub(now_ns + rate.burst_ns()))
+    }
+
     /// What could be taken at `now_ns`.
     pub(crate) fn left(&self, rate: Rate, now_ns: u64) -> Left {
         let used_ns = self.used_ns(now_ns);

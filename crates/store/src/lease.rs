@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use deadpool_postgres::{GenericClient, Object};
 use posthaste_types::limits::ABANDONED_STATEMENT_MS_MAX;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
+use crate::long_read::Turn;
 use crate::server::Server;
 
 /// Nothing is under way.
@@ -27,8 +28,8 @@ pub(crate) struct Lease {
     under_way: AtomicU8,
     closing: Closing,
     server: Arc<Server>,
-    /// Of a read that may take long: given back with the connection.
-    permit: Option<OwnedSemaphorePermit>,
+    /// Of a read that may take long: ends when the connection is back.
+    turn: Option<Turn>,
 }
 
 /// Tells connections on their way back to the pool to close instead.
@@ -53,13 +54,13 @@ impl Lease {
             under_way: AtomicU8::new(IDLE),
             closing: closing.clone(),
             server: Arc::clone(server),
-            permit: None,
+            turn: None,
         }
     }
 
-    /// The same, which gives `permit` back once the connection is back.
-    pub(crate) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
-        self.permit = Some(permit);
+    /// The same, which ends `turn` once the connection is back.
+    pub(crate) fn with_turn(mut self, turn: Turn) -> Self {
+        self.turn = Some(turn);
         self
     }
 }
@@ -90,10 +91,10 @@ impl Drop for Lease {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let (closes, server) = (self.closing.0.subscribe(), Arc::clone(&self.server));
-                let permit = self.permit.take();
+                let turn = self.turn.take();
                 runtime.spawn(async move {
                     settle(object, under_way == STATEMENT, server, closes).await;
-                    drop(permit);
+                    drop(turn);
                 });
             }
             Err(_) => drop(Object::take(object)),

@@ -20,6 +20,7 @@ mod keys;
 mod lane;
 mod lease;
 mod list;
+mod long_read;
 mod migrate;
 mod open_tasks;
 mod outbox;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use posthaste_types::limits::STORE_WAIT_MS_MAX;
-use tokio::sync::Semaphore;
 
 use crate::lease::{Closing, Lease};
+use crate::long_read::LongReads;
 use crate::server::Server;
 use crate::{Error, Schemas};
 
@@ -52,8 +52,7 @@ pub struct Store {
     pool: Pool,
     server: Arc<Server>,
     closing: Closing,
-    /// Half of the connections: reads that may take long leave the others to those that do not.
-    long_reads: Arc<Semaphore>,
+    long_reads: LongReads,
     schemas: Schemas,
 }
 
@@ -79,7 +78,7 @@ impl Store {
             pool,
             server: Arc::new(server),
             closing: Closing::new(),
-            long_reads: long_reads(options.pool_size),
+            long_reads: LongReads::new(options.pool_size),
         })
     }
 
@@ -92,7 +91,7 @@ impl Store {
             pool,
             server: Arc::clone(&self.server),
             closing: Closing::new(),
-            long_reads: long_reads(pool_size),
+            long_reads: LongReads::new(pool_size),
         }
     }
 
@@ -110,12 +109,8 @@ impl Store {
 
     /// The same, for a read that may take long.
     pub(crate) async fn client_for_long_read(&self) -> Result<Lease, Error> {
-        let permit = Arc::clone(&self.long_reads).acquire_owned();
-        let permit = tokio::time::timeout(WAIT, permit)
-            .await
-            .map_err(|_| PoolError::Timeout(TimeoutType::Wait))?
-            .map_err(|_| PoolError::Closed)?;
-        Ok(self.client().await?.with_permit(permit))
+        let turn = self.long_reads.turn(WAIT).await?;
+        Ok(self.client().await?.with_turn(turn))
     }
 
     /// The ids of registered schemas, shared by all handles on this store.
@@ -127,10 +122,6 @@ impl Store {
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
-}
-
-fn long_reads(pool_size: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((pool_size / 2).max(1)))
 }
 
 fn pool(server: &Server, size: usize) -> Pool {

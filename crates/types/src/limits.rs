@@ -52,6 +52,12 @@ pub const WAITER_TENANT_COUNT_MAX: usize = WAITER_COUNT_MAX / 2;
 pub const WAIT_TICK_MS: u64 = 10;
 /// Lists of tasks that one process reads at once, those that wait for a connection among them. A tenant may have half.
 pub const LIST_COUNT_MAX: usize = 64;
+/// Reads that may take long, as lists do, have one of so many connections of a pool.
+pub const LONG_READ_POOL_SHARE: usize = 4;
+/// How many times its own length a turn of theirs rests before the next, up to [`LONG_READ_REST_MS_MAX`].
+pub const LONG_READ_REST_TIMES: u32 = 3;
+/// The longest such rest, milliseconds: reads that are long by themselves are held back by their number.
+pub const LONG_READ_REST_MS_MAX: u64 = 25;
 /// Tasks on a page of a list.
 pub const PAGE_TASK_COUNT_MAX: usize = 500;
 /// Tasks on a page when the caller does not say.
@@ -252,6 +258,10 @@ pub const H2_MISTAKE_COUNT_MAX: usize = 128;
 pub const FLOOD_PAUSE_MS: u64 = 1_000;
 /// Addresses (IPv6: /64 networks) that are remembered for that.
 pub const FLOODER_COUNT_MAX: usize = 1024;
+/// Refusals (429) that one process gives a tenant each second, and at once. Those past them wait for their place.
+pub const REFUSALS_PER_S_MAX: u32 = 100;
+/// The longest such wait, milliseconds. No `Retry-After` is shorter, so only who does not heed it is slowed.
+pub const REFUSAL_HELD_MS_MAX: u64 = 1_000;
 /// Time of one dependency's readiness check, milliseconds.
 pub const READY_CHECK_MS_MAX: u64 = 1_000;
 /// A request's head, bytes.

@@ -108,3 +108,37 @@ async fn headers_tell_what_is_left() {
         r#""requests";r=100;t=0, "tasks";r=50;t=0"#
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_held_back_from_who_does_not_heed_them_and_come_one_by_one() {
+    let quota = quota(TenantLimits::default());
+    let began = Instant::now();
+    for _ in 0..REFUSALS_PER_S_MAX {
+        quota.refused().await;
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let place = Duration::from_secs(1) / REFUSALS_PER_S_MAX;
+    tokio::join!(
+        async {
+            quota.refused().await;
+            assert_eq!(began.elapsed(), place);
+        },
+        async {
+            quota.refused().await;
+            assert_eq!(began.elapsed(), 2 * place);
+        }
+    );
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let later = Instant::now();
+    quota.refused().await;
+    assert_eq!(later.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refusal_is_held_for_longer_than_its_bound() {
+    let quota = quota(TenantLimits::default());
+    let began = Instant::now();
+    let all = (0..10 * REFUSALS_PER_S_MAX).map(|_| quota.refused());
+    futures_util::future::join_all(all).await;
+    assert_eq!(began.elapsed(), Duration::from_millis(REFUSAL_HELD_MS_MAX));
+}
