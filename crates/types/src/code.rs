@@ -231,8 +231,8 @@ impl ErrorCode {
             }
             Self::Unprocessable => "Correct what `errors` names, or have the server's configuration changed.",
             Self::TooManyRequests => {
-                "Wait for as many seconds as `Retry-After` says and send it again; if it happens often, ask for higher \
-                 limits."
+                "Wait for as many seconds as `Retry-After` says and send it again; who does not wait gets further refusals up \
+                 to a second late. If it happens often, ask for higher limits."
             }
             Self::Internal => {
                 "Tell whoever runs the server, with the time and the X-Request-Id. A repetition may help; a submission with \
