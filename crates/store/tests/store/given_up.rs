@@ -54,7 +54,7 @@ fn a_read_that_is_given_up_is_cancelled_and_its_connection_serves_others() {
 #[test]
 fn reads_that_come_and_go_queue_up_no_statements_and_leave_connections_to_others() {
     with_world("given_up_reads", |world| async move {
-        let store = store(&world, 4);
+        let store = store(&world, 8);
         let _locked = lock(&world).await;
         for _ in 0..5 {
             let readers: Vec<_> = (0..20).map(|_| tokio::spawn(list(store.clone()))).collect();
@@ -62,7 +62,7 @@ fn reads_that_come_and_go_queue_up_no_statements_and_leave_connections_to_others
             let sql = "select count(*) from pg_stat_activity where application_name = 'given-up'
                 and state = 'active' and datname = current_database()";
             let active: i64 = world.database.query_one(sql, &[]).await.unwrap().get(0);
-            assert!(active <= 2, "{active} of 4 connections read lists");
+            assert!(active <= 2, "{active} of 8 connections read lists");
             store.ping().await.expect("others are served meanwhile");
             for reader in readers {
                 reader.abort();
