@@ -1,11 +1,11 @@
 //! Addresses whose HTTP/2 connections ended because they flooded us. Each such connection costs an accept, a task and some
 //! heads before it is cut, so the address' further HTTP/2 connections are read only after a pause. Nobody is refused: others
-//! behind the same address lose at most twice that pause on a new HTTP/2 connection, and nothing on HTTP/1.1.
+//! behind the same address lose at most that pause on a new HTTP/2 connection, and nothing on HTTP/1.1.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +21,6 @@ pub(crate) struct Flooders {
     /// Whether there are any: asked for every connection.
     are_any: AtomicBool,
     until: Mutex<HashMap<IpAddr, Instant>>,
-    /// Connections that were told to pause.
-    paused: AtomicU64,
 }
 
 impl Flooders {
@@ -51,20 +49,11 @@ impl Flooders {
         let peer = network(peer);
         let until = *all.get(&peer)?;
         if until > now {
-            return Some(until + self.spread());
+            return Some(until);
         }
         all.remove(&peer);
         self.are_any.store(!all.is_empty(), Ordering::Relaxed);
         None
-    }
-
-    /// Where in the time after the pause the next connection begins: if all began at once, all would be cut at once, and
-    /// others would wait behind that.
-    fn spread(&self) -> Duration {
-        // Steps of the golden section lie far from one another, however many they are.
-        let step_ms = FLOOD_PAUSE_MS * 618 / 1000;
-        let steps = self.paused.fetch_add(1, Ordering::Relaxed);
-        Duration::from_millis(steps.wrapping_mul(step_ms) % FLOOD_PAUSE_MS)
     }
 
     fn until(&self) -> MutexGuard<'_, HashMap<IpAddr, Instant>> {

@@ -254,8 +254,7 @@ pub const H2_RESET_COUNT_MAX: usize = 20;
 pub const H2_TAKEN_BACK_COUNT_MAX: u32 = 256;
 /// Streams that we reset because of an HTTP/2 peer's mistakes; past it the connection ends.
 pub const H2_MISTAKE_COUNT_MAX: usize = 128;
-/// How long an address waits at least with its next HTTP/2 connections after one of them was cut for such a flood, and over
-/// which further time these are spread, milliseconds.
+/// How long an address waits with its next HTTP/2 connection after one of them was cut for such a flood, milliseconds.
 pub const FLOOD_PAUSE_MS: u64 = 1_000;
 /// Addresses (IPv6: /64 networks) that are remembered for that.
 pub const FLOODER_COUNT_MAX: usize = 1024;
