@@ -21,7 +21,7 @@ need() {
     local program
     for program; do
         command -v "$program" >/dev/null ||
-            fail "$program is missing; Debian: apt-get install wrk slowhttptest nghttp2-client (macOS: brew install wrk slowhttptest nghttp2)"
+            fail "$program is missing; Debian: apt-get install curl wrk slowhttptest python3 valgrind"
     done
     [ -r /proc/self/stat ] || fail "reads processor time from /proc, which is Linux's"
 }

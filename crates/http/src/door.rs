@@ -128,6 +128,7 @@ impl Door {
             .mark(wear.allowed_origin.take(), response.headers_mut());
         dress(&mut response, &wear);
         self.measures.record(response.status(), began);
+        // Behind the measures: they are of the work, and this is none.
         if response.status() == StatusCode::TOO_MANY_REQUESTS
             && let Some(caller) = &wear.caller
         {

@@ -26,7 +26,7 @@ pub struct Quota {
     tasks: Bucket,
     open_tasks: AtomicU64,
     streams: AtomicU32,
-    /// Refusals that were given at once.
+    /// Refusals (429), which wait for their place in it.
     refusals: Bucket,
     /// Bytes of bodies that come in pieces.
     bodies: Budget,

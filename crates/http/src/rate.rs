@@ -103,12 +103,9 @@ impl Bucket {
             let next_ns = full_at_ns.max(now_ns) + rate.interval_ns;
             next_ns.min((now_ns + rate.burst_ns()).saturating_add(wait_max_ns))
         };
-        let before = self
+        let full_at_ns = self
             .full_at_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
-                Some(next_ns(full_at_ns))
-            });
-        let (Ok(full_at_ns) | Err(full_at_ns)) = before;
+            .update(Ordering::Relaxed, Ordering::Relaxed, next_ns);
         Duration::from_nanos(next_ns(full_at_ns).saturating_sub(now_ns + rate.burst_ns()))
     }
 

@@ -1,12 +1,16 @@
 //! What a tenant may use, as its callers see it.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use bytes::Bytes;
 use posthaste_http::{ServeOptions, body, json, post};
 use posthaste_types::TenantLimits;
+use posthaste_types::limits::{REFUSAL_HELD_MS_MAX, REFUSALS_PER_S_MAX};
 use warp::Filter;
 use warp::http::StatusCode;
 
-use crate::client::{ask, exchange, header, serve_with, status};
+use crate::client::{ask, exchange, header, hold_clock, serve_with, status};
 use crate::keys::{KEY, front, routes};
 
 #[tokio::test(start_paused = true)]
@@ -35,8 +39,31 @@ async fn past_its_rate_a_tenant_is_told_when_to_come_again() {
     assert_eq!(header(&refused, "ratelimit"), Some(r#""requests";r=0;t=2"#));
     let free = ask(&server, "GET", "/healthz", KEY).await;
     assert_eq!((status(&free), header(&free, "ratelimit")), (200, None));
-    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(status(&ask(&server, "GET", "/v1/tasks", KEY).await), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_past_many_is_held_and_keeps_nobody_else_waiting() {
+    let limits = TenantLimits {
+        requests_per_s: Some(0.0),
+        ..TenantLimits::default()
+    };
+    let server = serve_with(routes(), front(limits), ServeOptions::default());
+    let _clock = hold_clock();
+    for _ in 0..REFUSALS_PER_S_MAX {
+        assert_eq!(status(&ask(&server, "GET", "/v1/tasks", KEY).await), 429);
+    }
+    let mut held = pin!(ask(&server, "GET", "/v1/tasks", KEY));
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            refused = &mut held => panic!("it was given at once: {refused}"),
+            free = ask(&server, "GET", "/healthz", "") => assert_eq!(status(&free), 200),
+        }
+    }
+    tokio::time::advance(Duration::from_millis(REFUSAL_HELD_MS_MAX)).await;
+    assert_eq!(status(&held.await), 429);
 }
 
 #[tokio::test]

@@ -26,13 +26,20 @@ async fn lock(world: &World) -> Client {
     locking
 }
 
+/// How long is waited for what has to come: past it a test fails rather than hang.
+const FAR: Duration = Duration::from_secs(60);
+
 /// Waits until so many statements of the store wait for a lock.
 async fn until_blocked(database: &Client, count: i64) {
     let sql = "select count(*) from pg_stat_activity
         where application_name = 'given-up' and wait_event_type = 'Lock' and datname = current_database()";
-    while database.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < count {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let blocked = async {
+        while database.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(FAR, blocked).await;
+    assert!(waited.is_ok(), "{count} statements never waited for the lock");
 }
 
 async fn list(store: Store) {
