@@ -13,11 +13,11 @@ use crate::group::{Next, Shared, Waiting, Write};
 use crate::server::Server;
 use crate::{Error, ErrorKind};
 
-/// Plans of grouped statements must not depend on statistics: a fresh partition has none, and the plan of its first
-/// hour would be kept. With these settings `id = any($1)` is an index scan of just the batch's rows, hashed against the
-/// batch; a nested loop would compare each row of the batch with each, or scan the range between its ids.
-const PLANNER: &str = "-c plan_cache_mode=force_generic_plan -c jit=off \
-     -c enable_nestloop=off -c enable_mergejoin=off -c enable_seqscan=off -c enable_bitmapscan=off";
+/// What grouped statements need beside `pool::PLANNER`. With these settings `id = any($1)` is an index scan of just the
+/// batch's rows, hashed against the batch; a nested loop would compare each row of the batch with each, or scan the range
+/// between its ids.
+const PLANNER: &str =
+    "-c enable_nestloop=off -c enable_mergejoin=off -c enable_seqscan=off -c enable_bitmapscan=off";
 
 /// While the database stays away, a line as often as this.
 const REMIND_AFTER: Duration = Duration::from_secs(30);
