@@ -234,7 +234,8 @@ pub(crate) async fn run_alone(role: Role, config: &Config) -> anyhow::Result<Out
     let parts = Parts::new(config, role.name())?;
     let process = Process::start(role.name(), &[role], config, parts, &stopper)?;
     tracing::info!(role = role.name(), http.listen = %listener.local_addr(), "started");
-    process.run(listener, metrics, stopper).await?;
+    // On a thread of the pool: on this one, each connection would be handed from thread to thread.
+    tokio::spawn(Box::pin(process.run(listener, metrics, stopper))).await??;
     tracing::info!(role = role.name(), "stopped");
     Ok(Outcome::Done)
 }
