@@ -58,18 +58,7 @@ start_stack() {
     done
     { read -r database && read -r _ && read -r kafka && read -r registry; } < <(tail -n 4 "$data/stack.log")
     export POSTHASTE_DATABASE__URL=$database POSTHASTE_KAFKA__BOOTSTRAP=$kafka POSTHASTE_REGISTRY__URL=$registry
-    keep_log_unfilled
     "$posthaste" migrate >"$data/migrate.log" 2>&1 || fail "migrate: $(tail -n 3 "$data/migrate.log")"
-}
-
-# Postgres fills each new segment of its log with zeros, which spares a disk work later. Where the folder is in memory that
-# spares nothing, and all commits wait until there are 16 MB of fresh memory: 40 ms on a virtual machine.
-keep_log_unfilled() {
-    [ "$(stat --file-system --format %T "$data")" = tmpfs ] || return 0
-    local cluster
-    cluster=$(dirname "$(find "$data" -name postmaster.pid -print -quit)")
-    echo 'wal_init_zero = off' >>"$cluster/postgresql.auto.conf"
-    kill -HUP "$(head -n 1 "$cluster/postmaster.pid")"
 }
 
 stop_stack() {

@@ -44,6 +44,8 @@ wal_compression = off
 max_wal_size = 2GB
 min_wal_size = 256MB
 checkpoint_timeout = 15min
+# A segment that is filled first holds up all commits for tens of milliseconds where memory or disk are slow to come by.
+wal_init_zero = off
 log_checkpoints = off
 timezone = 'UTC'
 log_timezone = 'UTC'
