@@ -113,7 +113,7 @@ impl Client {
     pub async fn is_ready(&self) -> Result<bool, Error> {
         let request = self.request(Method::GET, "readyz");
         let sent = request.timeout(Duration::from_secs(5)).send().await;
-        Ok(sent.map_err(Error::Unreachable)?.status().is_success())
+        Ok(sent.map_err(Error::unsent)?.status().is_success())
     }
 
     /// A request to a path of the server, without a time limit.
@@ -185,5 +185,5 @@ impl Client {
 
 async fn send(request: RequestBuilder) -> Result<Response, Error> {
     let sent = request.timeout(ANSWER_TIMEOUT).send().await;
-    sent.map_err(Error::Unreachable)
+    sent.map_err(Error::unsent)
 }

@@ -16,6 +16,9 @@ pub enum Error {
     /// The certificates to trust cannot be read as PEM.
     #[error("the certificate authority is not PEM")]
     Authority(#[source] reqwest::Error),
+    /// What was to be sent cannot be, an idempotency key of other characters than visible ASCII for one; nothing was sent.
+    #[error("the request cannot be made")]
+    Request(#[source] reqwest::Error),
     /// The server could not be reached, or the connection broke.
     #[error("cannot reach the server")]
     Unreachable(#[source] reqwest::Error),
@@ -36,15 +39,27 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why no answer came.
+    pub(crate) fn unsent(error: reqwest::Error) -> Self {
+        if error.is_builder() {
+            Self::Request(error)
+        } else {
+            Self::Unreachable(error)
+        }
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
             Self::Refused(problem) => passes(problem.status) || is_in_progress(problem),
             Self::Gateway(status) => passes(*status),
-            Self::Address(_) | Self::Key(_) | Self::Authority(_) | Self::Unexpected(_) | Self::TimedOut => {
-                false
-            }
+            Self::Address(_)
+            | Self::Key(_)
+            | Self::Authority(_)
+            | Self::Request(_)
+            | Self::Unexpected(_)
+            | Self::TimedOut => false,
         }
     }
 }

@@ -7,7 +7,8 @@ use posthaste_api::EventEnvelope;
 use posthaste_types::{EventKind, TaskId};
 use reqwest::{Response, StatusCode};
 
-use crate::retry::Waits;
+use crate::answer::success;
+use crate::retry::{RETRY_AFTER_MAX, Waits, retry_after};
 use crate::sse::{Frame, Parser};
 use crate::{Client, Error};
 
@@ -107,7 +108,7 @@ impl EventStream {
             parser: Parser::default(),
             ready: VecDeque::new(),
         };
-        stream.answer = stream.connect().await?;
+        stream.answer = stream.connect().await.map_err(|(error, _)| error)?;
         Ok(stream)
     }
 
@@ -149,19 +150,26 @@ impl EventStream {
                     self.answer = answer;
                     return Ok(());
                 }
-                Err(error) if error.is_transient() => tokio::time::sleep(waits.next(Some(wait))).await,
-                Err(error) => return Err(error),
+                Err((error, _)) if !error.is_transient() => return Err(error),
+                Err((_, asked)) => {
+                    let asked = asked.map_or(wait, |asked| asked.min(RETRY_AFTER_MAX).max(wait));
+                    tokio::time::sleep(waits.next(Some(asked))).await;
+                }
             }
         }
     }
 
-    async fn connect(&self) -> Result<Option<Response>, Error> {
+    /// Opens the stream where it was; without an answer when no more will come. An error comes with how long the server
+    /// asks to be left alone.
+    async fn connect(&self) -> Result<Option<Response>, (Error, Option<Duration>)> {
         let mut request = self.client.stream(&self.path).query(&self.query);
         if !self.parser.last_id().is_empty() {
             request = request.header("last-event-id", self.parser.last_id());
         }
         let sent = request.header("accept", "text/event-stream").send();
-        let answer = crate::answer::success(sent.await.map_err(Error::Unreachable)?).await?;
+        let answer = sent.await.map_err(|error| (Error::unsent(error), None))?;
+        let asked = retry_after(&answer);
+        let answer = success(answer).await.map_err(|error| (error, asked))?;
         Ok(Some(answer).filter(|answer| answer.status() != StatusCode::NO_CONTENT))
     }
 }

@@ -13,8 +13,8 @@ pub(crate) const TRY_COUNT_MAX: u32 = 5;
 const WAIT: Duration = Duration::from_millis(200);
 /// No wait of our own is longer.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// A server that asks to be left alone for longer is not waited for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A server that asks to be left alone for longer is not waited for, and a stream's is asked again after this.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// How long the server asks to be left alone; whole seconds alone are understood.
 pub(crate) fn retry_after(answer: &Response) -> Option<Duration> {

@@ -29,25 +29,32 @@ impl Client {
         task: &SubmitRequest,
         idempotency_key: Option<&str>,
     ) -> Result<Accepted, Error> {
-        let key = idempotency_key.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-        // A string of RFC 8941, in which these two are escaped.
-        let key = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
+        let key = structured(idempotency_key);
         let answer = self.retried(|| self.post("v1/tasks", task).header("idempotency-key", &key));
         read(answer.await?).await
     }
 
-    /// Submits up to a thousand tasks at once; with `atomic` all or none. Not retried: a batch has no key of its own.
+    /// Submits up to a thousand tasks at once; with `atomic` all or none. The key, and repeating, are as for [`Self::submit`].
     ///
     /// # Errors
     /// [`Error`]; what is wrong with one task is in the answer.
-    pub async fn submit_batch(&self, tasks: &[SubmitRequest], atomic: bool) -> Result<BatchAnswer, Error> {
+    pub async fn submit_batch(
+        &self,
+        tasks: &[SubmitRequest],
+        atomic: bool,
+        idempotency_key: Option<&str>,
+    ) -> Result<BatchAnswer, Error> {
         #[derive(Serialize)]
         struct Batch<'a> {
             tasks: &'a [SubmitRequest],
             atomic: bool,
         }
-        self.call(self.post("v1/tasks/batch", &Batch { tasks, atomic }))
-            .await
+        let (batch, key) = (Batch { tasks, atomic }, structured(idempotency_key));
+        let answer = self.retried(|| {
+            self.post("v1/tasks/batch", &batch)
+                .header("idempotency-key", &key)
+        });
+        read(answer.await?).await
     }
 
     /// The task as it stands.
@@ -105,7 +112,7 @@ impl Client {
         }
         let sent = tokio::time::timeout(left.max(Duration::from_millis(1)), request.send()).await;
         let Ok(answer) = sent else { return Ok(Polled::Same) };
-        let answer = answer.map_err(|error| (Error::Unreachable(error), None))?;
+        let answer = answer.map_err(|error| (Error::unsent(error), None))?;
         if answer.status() == StatusCode::NOT_MODIFIED {
             return Ok(Polled::Same);
         }
@@ -148,6 +155,12 @@ impl Client {
         self.call(self.request(Method::POST, &format!("v1/tasks/{id}/retry")))
             .await
     }
+}
+
+/// An idempotency key, a fresh one where none is given, as a string of RFC 8941, in which two characters are escaped.
+fn structured(key: Option<&str>) -> String {
+    let key = key.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// What a long poll came to.

@@ -83,7 +83,7 @@ fn is_log_level(error: &anyhow::Error) -> bool {
 fn code_of(error: &anyhow::Error) -> u8 {
     use posthaste_client::Error as Client;
     match error.downcast_ref::<Client>() {
-        Some(Client::Address(_) | Client::Key(_) | Client::Authority(_)) => 2,
+        Some(Client::Address(_) | Client::Key(_) | Client::Authority(_) | Client::Request(_)) => 2,
         Some(Client::Unreachable(_)) => 3,
         Some(Client::Refused(_) | Client::Gateway(_) | Client::Unexpected(_)) => 4,
         Some(Client::TimedOut) => 124,

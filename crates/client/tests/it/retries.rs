@@ -46,6 +46,26 @@ async fn a_submission_goes_again_under_one_key_until_it_is_taken() {
 }
 
 #[tokio::test]
+async fn a_batch_goes_again_under_one_key_until_it_is_taken() {
+    let answer = Turn::Answer(202, "", r#"{"tasks":[]}"#.to_owned());
+    let server = Scripted::serve(vec![Turn::Cut, problem(ErrorCode::Unavailable), answer]).await;
+    let client = Client::new(&server.url).unwrap();
+    client.submit_batch(&[task()], true, Some("run 7")).await.unwrap();
+    assert_eq!(server.header("idempotency-key"), [r#""run 7""#; 3]);
+}
+
+#[tokio::test]
+async fn a_key_that_no_header_can_hold_is_refused_at_once() {
+    let server = Scripted::serve(Vec::new()).await;
+    let client = Client::new(&server.url).unwrap();
+    let refused = client.submit(&task(), Some("line\nbreak")).await;
+    assert!(
+        matches!(&refused, Err(error @ Error::Request(_)) if !error.is_transient()),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_callers_own_key_is_sent_as_the_string_that_it_is() {
     let server = Scripted::serve(vec![accepted()]).await;
     let client = Client::new(&server.url).unwrap();

@@ -1,5 +1,7 @@
 //! Streams over connections that end.
 
+use std::time::{Duration, Instant};
+
 use posthaste_client::{Client, Error, EventFilter, Next};
 
 use crate::scripted::{Scripted, Turn};
@@ -36,6 +38,21 @@ async fn a_stream_goes_on_after_the_last_id_and_ends_with_a_204() {
         assert_eq!(name(stream.next().await.unwrap()), expected);
     }
     assert_eq!(server.header("last-event-id"), ["", "b", "b", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_stream_comes_back_no_sooner_than_the_server_asks() {
+    let turns = vec![
+        Turn::Stream("retry: 1\nid: a\n\n"),
+        Turn::Answer(503, "retry-after: 2\r\n", String::new()),
+        Turn::Answer(204, "", String::new()),
+    ];
+    let server = Scripted::serve(turns).await;
+    let client = Client::new(&server.url).unwrap();
+    let mut stream = client.events(&filter()).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(name(stream.next().await.unwrap()), "end");
+    assert!(began.elapsed() >= Duration::from_secs(2));
 }
 
 #[tokio::test]
