@@ -50,14 +50,16 @@ pub(crate) async fn submit(
             accepted
         }));
     }
-    if request.atomic {
-        refuse_if_any(&items)?;
+    // As the single submission does: a request that is refused now may repeat one that was taken.
+    let refusal = refusal(&items, request.atomic).or_else(|| caller.quota().take_tasks(news.len()).err());
+    if refusal.is_some() || news.is_empty() {
+        let first = repeated(&app, &caller, idempotency.as_ref()).await;
+        if let Some(first) = first {
+            return first_answer(first);
+        }
     }
-    if let Err(refusal) = caller.quota().take_tasks(news.len()) {
-        let outcome = repeated(&app, &caller, idempotency.as_ref())
-            .await
-            .ok_or(refusal)?;
-        return first_answer(outcome);
+    if let Some(refusal) = refusal {
+        return Err(refusal);
     }
     match idempotency {
         Some(idempotency) if !news.is_empty() => under_key(&app, items, news, idempotency).await,
@@ -168,17 +170,14 @@ async fn task(
     Ok(task)
 }
 
-/// All or none: the first task's problem, with the wrong fields of every task.
-fn refuse_if_any(items: &[Item]) -> Result<(), Problem> {
+/// Why none is taken, where it is all or none: the first task's problem, with the wrong fields of every task.
+fn refusal(items: &[Item], atomic: bool) -> Option<Problem> {
     let mut refusals = items.iter().filter_map(|item| item.as_ref().err());
-    let Some(first) = refusals.next() else {
-        return Ok(());
-    };
-    let mut problem = first.clone();
+    let mut problem = refusals.next().filter(|_| atomic)?.clone();
     problem
         .errors
         .extend(refusals.flat_map(|refusal| refusal.errors.iter().cloned()));
-    Err(problem)
+    Some(problem)
 }
 
 fn answer(items: Vec<Item>) -> BatchAnswer {

@@ -32,7 +32,7 @@ pub(crate) async fn task(
             final_only: false,
         };
         let changed = app.waits.changed(&caller, awaited, wait.duration()).await?;
-        task = changed.unwrap_or(task);
+        task = changed.map_or(task, Arc::unwrap_or_clone);
     }
     let mut response = if conditional::holds(&headers, &task) {
         described(StatusCode::NOT_MODIFIED, &task)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use posthaste_api::{Accepted, Links, Problem};
+use posthaste_api::{Accepted, Links, Problem, SubmitRequest};
 use posthaste_http::{Caller, HttpResponse, json};
 use posthaste_runtime::{chain, ids, metric};
 use posthaste_store::{Awaited, Error, Idempotency, NewTask, Submitted};
@@ -28,25 +28,20 @@ pub(crate) async fn submit(
     app.intake.check()?;
     let idempotency = idempotency::of_request(&headers, "/v1/tasks", &body)?;
     let request = request::parse(&body, "")?;
-    let task = validate::task(
-        request,
-        caller.tenant(),
-        app.now(),
-        trace::traceparent(&headers),
-        "",
-    )?;
-    require_queue(&app, &task.queue, "").await?;
-    let mut accepted = accepted(&task);
-    if let Err(refusal) = caller.quota().take_tasks(1) {
-        // Over its limits a tenant may still ask what became of what it has sent before.
-        let outcome = repeated(&app, &caller, idempotency.as_ref())
-            .await
-            .ok_or(refusal)?;
-        settle(&mut accepted, outcome)?;
-        return Ok(idempotency::replayed(
-            answer(&app, &caller, &headers, &accepted).await?,
-        ));
-    }
+    let task = match ready(&app, &caller, &headers, request).await {
+        Ok(task) => task,
+        Err(refusal) => {
+            let first = repeated(&app, &caller, idempotency.as_ref())
+                .await
+                .ok_or(refusal)?;
+            let request = request::parse(&body, "")?;
+            let accepted = first_accepted(request.task_type, validate::queue(request.queue), first)?;
+            return answer(&app, &caller, &headers, &accepted)
+                .await
+                .map(idempotency::replayed);
+        }
+    };
+    let accepted = accepted(&task);
     let new = NewTask {
         task,
         event_id: ids::event_id(),
@@ -57,15 +52,29 @@ pub(crate) async fn submit(
         .submit(new)
         .await
         .map_err(|error| problems::submission(&error))?;
-    let replayed = settle(&mut accepted, outcome)?;
-    metrics::counter!(metric::ACCEPTED).increment(1);
     metrics::histogram!(metric::ACCEPT_SECONDS).record(began.elapsed());
-    let response = answer(&app, &caller, &headers, &accepted).await?;
-    Ok(if replayed {
-        idempotency::replayed(response)
-    } else {
-        response
-    })
+    if let Submitted::Stored = outcome {
+        metrics::counter!(metric::ACCEPTED).increment(1);
+        return answer(&app, &caller, &headers, &accepted).await;
+    }
+    let accepted = first_accepted(accepted.task_type, accepted.queue, outcome)?;
+    answer(&app, &caller, &headers, &accepted)
+        .await
+        .map(idempotency::replayed)
+}
+
+/// The task as it is to be stored, which is counted among its tenant's.
+async fn ready(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    request: SubmitRequest,
+) -> Result<Task, Problem> {
+    let traceparent = trace::traceparent(headers);
+    let task = validate::task(request, caller.tenant(), app.now(), traceparent, "")?;
+    require_queue(app, &task.queue, "").await?;
+    caller.quota().take_tasks(1)?;
+    Ok(task)
 }
 
 /// The 202 at once, or what a caller that would rather wait gets.
@@ -93,7 +102,7 @@ async fn answer(
         None => None,
     };
     let mut response = match finished {
-        Some(task) => read::whole(task),
+        Some(task) => read::whole(Arc::unwrap_or_clone(task)),
         None => {
             let mut response = json(StatusCode::ACCEPTED, accepted);
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
@@ -119,8 +128,9 @@ pub(crate) fn accepted(task: &Task) -> Accepted {
     }
 }
 
-/// What became of the first request under the key of one that a tenant's limits refuse, if there is a key and it was
-/// used. While that cannot be told the request stays refused.
+/// What became of the first request under the key of one that is refused, if there is a key and it was used: since then
+/// the tenant may have reached a limit, or what is said of time no longer holds (a delay that now goes past the
+/// deadline). While that cannot be told the request stays refused.
 pub(crate) async fn repeated(
     app: &App,
     caller: &Caller,
@@ -133,29 +143,28 @@ pub(crate) async fn repeated(
     })
 }
 
-/// Makes the body that of the first request where this one repeats it: equal fingerprints mean equal types and queues,
-/// so what can differ is set here. Returns whether it does repeat.
-fn settle(accepted: &mut Accepted, outcome: Submitted) -> Result<bool, Problem> {
+/// The body that the first request under the key got; equal fingerprints mean equal types and queues.
+fn first_accepted(task_type: String, queue: String, outcome: Submitted) -> Result<Accepted, Problem> {
     match outcome {
-        Submitted::Stored => Ok(false),
         Submitted::Replayed {
             task_id,
             created_at,
             scheduled,
             answer: _,
-        } => {
-            accepted.id = task_id;
-            accepted.state = if scheduled {
+        } => Ok(Accepted {
+            id: task_id,
+            state: if scheduled {
                 TaskState::Scheduled
             } else {
                 TaskState::Init
-            };
-            accepted.created_at = created_at;
-            accepted.links = Links::of(task_id);
-            Ok(true)
-        }
+            },
+            task_type,
+            queue,
+            created_at,
+            links: Links::of(task_id),
+        }),
         Submitted::KeyReused => Err(key_reused()),
-        Submitted::InProgress => Err(in_progress()),
+        Submitted::Stored | Submitted::InProgress => Err(in_progress()),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn task(
         id: ids::task_id(),
         tenant: tenant.to_owned(),
         task_type: request.task_type,
-        queue: request.queue.unwrap_or_else(|| topics::DEFAULT_QUEUE.to_owned()),
+        queue: queue(request.queue),
         key: request.key,
         channel: request.channel,
         payload,
@@ -76,6 +76,11 @@ pub(crate) fn task(
         started_at: None,
         finished_at: None,
     })
+}
+
+/// The queue that a request asks for.
+pub(crate) fn queue(asked: Option<String>) -> String {
+    asked.unwrap_or_else(|| topics::DEFAULT_QUEUE.to_owned())
 }
 
 /// Collects what is wrong.

@@ -1,6 +1,7 @@
 //! Readers that wait for a task to change: one look at the store a tick for all of them, none when nobody waits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use posthaste_api::Problem;
@@ -24,11 +25,12 @@ pub(crate) struct Waits {
 
 struct Reader {
     awaited: Awaited,
-    answer: oneshot::Sender<Task>,
+    answer: oneshot::Sender<Arc<Task>>,
 }
 
-/// Everybody who waits, by what they wait for: readers of one task cost one look.
-type Waiting = HashMap<Awaited, Vec<oneshot::Sender<Task>>>;
+/// Everybody who waits, by what they wait for: readers of one task cost one look, and have one copy of it until each makes
+/// its answer, whose bytes are counted.
+type Waiting = HashMap<Awaited, Vec<oneshot::Sender<Arc<Task>>>>;
 
 impl Waits {
     /// Starts the looking; it ends, and lets every reader go, when `stopper` stops.
@@ -52,7 +54,7 @@ impl Waits {
         caller: &Caller,
         awaited: Awaited,
         bound: Duration,
-    ) -> Result<Option<Task>, Problem> {
+    ) -> Result<Option<Arc<Task>>, Problem> {
         let _slot = self.slots.try_take(caller.tenant()).ok_or_else(|| {
             Problem::new(
                 ErrorCode::TooManyRequests,
@@ -118,9 +120,10 @@ async fn look(store: &Store, waiting: &mut Waiting) -> Result<(), posthaste_stor
             .get(place)
             .and_then(|awaited| waiting.remove(awaited))
             .unwrap_or_default();
+        let task = Arc::new(task);
         for answer in answers {
             // A reader that has just given up needs no answer.
-            let _ = answer.send(task.clone());
+            let _ = answer.send(Arc::clone(&task));
         }
     }
     Ok(())

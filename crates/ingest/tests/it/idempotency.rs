@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use posthaste_http::{Actor, Caller, Quota};
 use posthaste_ingest::{Deps, Options, Service};
-use posthaste_runtime::{Stopper, SystemClock};
+use posthaste_runtime::{Clock, Stopper, SystemClock};
 use posthaste_types::{Scopes, TenantLimits};
 use serde_json::{Value, json};
 
@@ -28,9 +29,13 @@ async fn task_count(world: &World) -> i64 {
 
 /// The same database behind a process that has just started.
 fn restarted(world: World) -> World {
+    started_with(world, SystemClock::shared())
+}
+
+fn started_with(world: World, clock: Arc<dyn Clock>) -> World {
     let deps = Deps {
         store: world.store.clone(),
-        clock: SystemClock::shared(),
+        clock,
     };
     let service = Service::start(&Options::default(), deps, Stopper::new());
     World {
@@ -274,5 +279,52 @@ fn who_has_reached_a_limit_still_hears_what_became_of_its_request() {
             caller.quota().set_open_tasks(0);
         }
         assert_eq!(task_count(&world).await, 2);
+    });
+}
+
+/// A clock that is a minute fast.
+struct Fast;
+
+impl Clock for Fast {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::minutes(1)
+    }
+}
+
+#[test]
+fn a_repeat_whose_deadline_has_come_too_near_meanwhile_still_gets_the_first_answer() {
+    run(async {
+        let world = World::new().await;
+        let deadline = Utc::now() + TimeDelta::seconds(150);
+        let task = json!({"type": "a", "delay_s": 120, "deadline": deadline});
+        let bodies = [
+            ("/v1/tasks", task.to_string()),
+            (BATCH, json!({"tasks": [task]}).to_string()),
+            (BATCH, json!({"tasks": [task], "atomic": true}).to_string()),
+        ];
+        let mut firsts = Vec::new();
+        for (key, (path, body)) in bodies.iter().enumerate() {
+            let first = send(&world, path, &format!("k{key}"), body).await;
+            assert_eq!(first.status(), 202, "{}", first.text());
+            firsts.push(first);
+        }
+        let world = started_with(world, Arc::new(Fast));
+        for (key, ((path, body), first)) in bodies.iter().zip(&firsts).enumerate() {
+            let again = send(&world, path, &format!("k{key}"), body).await;
+            assert_eq!(
+                (again.status(), is_replayed(&again)),
+                (202, true),
+                "{}",
+                again.text()
+            );
+            assert_eq!(again.text(), first.text());
+            let other = send(&world, path, "unused", body).await;
+            assert!(
+                other.text().contains("must be after the time"),
+                "{}",
+                other.text()
+            );
+        }
+        assert_eq!(task_count(&world).await, 3);
     });
 }
