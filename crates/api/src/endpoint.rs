@@ -47,7 +47,7 @@ pub struct NewEndpoint {
     /// One at a time, in order.
     #[serde(default)]
     pub ordered: bool,
-    /// `v1` (HMAC-SHA256) or `v1a` (ed25519).
+    /// `v1` (HMAC-SHA256), the one scheme that is served.
     #[serde(default)]
     #[schema(value_type = Option<shapes::Signing>)]
     pub signing: Option<String>,

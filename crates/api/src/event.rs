@@ -1,4 +1,4 @@
-//! The one event shape: SSE data, WebSocket, webhook body.
+//! The one event shape: SSE data and webhook body.
 
 use chrono::{DateTime, Utc};
 use posthaste_types::{EventId, EventKind};

@@ -44,7 +44,7 @@ pub(crate) struct HttpOptions {
     pub(crate) operators: String,
     /// A line in the log for each request.
     pub(crate) access_log: bool,
-    /// Connections at once; further ones wait.
+    /// Connections at once; further ones are closed.
     pub(crate) connections_max: usize,
     /// Connections at once from one address; further ones are closed.
     pub(crate) connections_per_address_max: usize,

@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "delivery",
         &["types", "schema", "api", "runtime", "store", "broker", "http"],
     ),
-    ("bench", &["types", "api", "client"]),
+    ("bench", &[]),
 ];
 
 /// Library → the crates that may use it directly.
@@ -45,7 +45,6 @@ const WHO_USES: &[(&str, &[&str])] = &[
     ("warp", &["http", "access", "ingest", "connector", "delivery"]),
     ("hyper", &["http"]),
     ("hyper-util", &["http"]),
-    ("tokio-postgres-rustls", &["store"]),
     ("utoipa", &["api"]),
     ("clap", &["posthaste", "bench"]),
     ("metrics-exporter-prometheus", &["runtime"]),

@@ -33,7 +33,7 @@ pub enum ErrorCode {
     RequestTimeout,
     /// The body is not `application/json`.
     UnsupportedMediaType,
-    /// The payload does not fit its type's JSON Schema, or the queue is not one that exists.
+    /// The queue is not one that exists, or the batch holds more tasks than its tenant could ever submit at once.
     Unprocessable,
     /// Too many requests, streams or objects.
     TooManyRequests,
@@ -178,8 +178,8 @@ impl ErrorCode {
                 "An earlier request had the same Idempotency-Key and another body, so this one cannot be its repetition."
             }
             Self::Unprocessable => {
-                "The request is well formed, but cannot be carried out: the queue does not exist, or the payload does not \
-                 fit its type's JSON Schema."
+                "The request is well formed, but cannot be carried out: the queue does not exist, or the batch holds more tasks \
+                 than the tenant's limits ever let through at once."
             }
             Self::TooManyRequests => {
                 "A limit of the tenant or of the process is reached: requests, tasks, streams, objects, lists that are read at \

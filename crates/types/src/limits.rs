@@ -241,7 +241,7 @@ pub const H2_REQUEST_BYTES: usize = 8 * 1024;
 pub const H2_REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of one request's body that an HTTP/2 peer may send ahead: a batch of 16 MiB still comes in time over 200 ms.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-/// Bytes of all bodies that an HTTP/2 peer may send ahead on one connection. With [`CONNECTION_COUNT_MAX`] of them 1.9 GiB,
+/// Bytes of all bodies that an HTTP/2 peer may send ahead on one connection. With [`CONNECTION_COUNT_MAX`] of them 1.8 GiB,
 /// with those of one address 512 MiB, if no handler read any; but what no handler is going to read is thrown away as it
 /// comes, and what is read is counted by [`BODIES_HELD_BYTES_MAX`].
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;

@@ -29,7 +29,7 @@ fn all() -> Operation {
         .or_stream_token()
         .parameters([
             listed("channel", "Only these channels.", shapes::text(1, limits::CHANNEL_BYTES_MAX)),
-            listed("type", "Only these task types.", shapes::text(1, limits::CHANNEL_BYTES_MAX)),
+            listed("type", "Only these task types.", shapes::text(1, limits::TASK_TYPE_LEN_MAX)),
             listed("event", "Only these kinds of event.", Ref::from_schema_name("EventKind")),
             query("cursor", "Where to begin: `earliest`, `latest` (the default) or an event's id.", cursor()).build(),
             header("Last-Event-ID", "The last id that was received; it wins over `cursor`.", cursor()),

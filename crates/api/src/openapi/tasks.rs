@@ -49,13 +49,18 @@ fn batch() -> Operation {
     Operation::new((HttpMethod::Post, "/v1/tasks/batch"), TAG, "submitTasks", "Submit up to a thousand tasks")
         .about(
             "The answer has one entry for each task, in their order: what a single submission would answer, or the problem \
-             with that task. With `atomic` one problem refuses all of them. Takes no `Idempotency-Key`.",
+             with that task. With `atomic` one problem refuses all of them.\n\n\
+             With an `Idempotency-Key` a repetition answers what the first request did, and makes no second task; all valid \
+             tasks are then stored at once or none. A key under which no task was valid is not used.",
         )
         .key(Scope::Submit)
-        .parameters([traceparent()])
+        .parameters([idempotency_key(), traceparent()])
         .body::<BatchRequest>(&[("Two tasks", examples::batch())])
-        .answers(Answer::json::<BatchAnswer>("202", "What became of each task.", examples::batch_answer()))
-        .refuses([Code::Unprocessable])
+        .answers(
+            Answer::json::<BatchAnswer>("202", "What became of each task.", examples::batch_answer())
+                .headers([headers::idempotent_replayed()]),
+        )
+        .refuses([Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::Unprocessable])
 }
 
 fn read() -> Operation {
