@@ -9,8 +9,8 @@ use metrics::{Counter, Histogram};
 use posthaste_runtime::metric;
 use tokio::time::Instant;
 use tracing::Instrument as _;
-use warp::http::header::{AUTHORIZATION, ORIGIN};
-use warp::http::{Method, Request, Response, StatusCode, Version};
+use warp::http::header::{AUTHORIZATION, CONTENT_LENGTH, ORIGIN};
+use warp::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use crate::access_log::Entry;
 use crate::answer::Answer;
@@ -63,6 +63,16 @@ fn is_guarded(path: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Takes the body out of the answer to a HEAD and leaves its length (RFC 9110, section 9.3.2): hyper does so on HTTP/1.1 alone.
+fn leave_out_body(response: &mut HttpResponse) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(count) = body.size_hint().exact().filter(|count| *count > 0) {
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(count));
+    }
+}
+
 /// Counts the answer's body until the peer has taken it, or puts a refusal in the answer's place.
 fn counted(response: &mut HttpResponse, way: &Way<'_>) -> Option<Untaken> {
     // A stream does not know its length.
@@ -98,7 +108,8 @@ impl Door {
             tokio::task::yield_now().await;
         }
         // What was only read can be asked for again.
-        let is_refusable = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_head = request.method() == Method::HEAD;
+        let is_refusable = is_head || request.method() == Method::GET;
         let request_id = self.ids.of(request.headers());
         let mut entry =
             (self.front.access_log).then(|| Box::new(Entry::new(&request, request_id.clone(), peer, began)));
@@ -112,6 +123,9 @@ impl Door {
         request.extensions_mut().insert(peer);
         let span = tracing::info_span!("request", request.id = %request_id);
         let mut response = self.answer(request, &mut wear, &mut busy).instrument(span).await;
+        if is_head {
+            leave_out_body(&mut response);
+        }
         let untaken = wear.caller.as_ref().and_then(|caller| {
             let way = Way {
                 quota: caller.quota(),

@@ -117,7 +117,7 @@ impl Quota {
         self.bounds.load().limits
     }
 
-    /// Puts other limits in force; what is used stays used.
+    /// Puts other limits in force; what is used of a rate stays used while there is one.
     pub fn set_limits(&self, limits: TenantLimits) {
         let new = Arc::new(Bounds::new(limits));
         let old = self.bounds.swap(Arc::clone(&new));
@@ -126,10 +126,10 @@ impl Quota {
             (&self.requests, old.requests, new.requests),
             (&self.tasks, old.tasks, new.tasks),
         ] {
-            if let (Some(old), Some(new)) = (old, new)
-                && old != new
-            {
-                bucket.convert(old, new, now_ns);
+            match (old, new) {
+                (Some(old), Some(new)) if old != new => bucket.convert(old, new, now_ns),
+                (Some(_), None) | (None, Some(_)) => bucket.clear(),
+                _ => {}
             }
         }
     }
@@ -177,7 +177,20 @@ impl Quota {
         Ok(())
     }
 
+    /// Takes back from the open tasks what [`Self::take_tasks`] counted and was not stored: it repeats an earlier request,
+    /// or the store failed. The rate keeps it, as it was asked for.
+    pub fn give_back_tasks(&self, count: usize) {
+        let _ = self
+            .open_tasks
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                Some(open.saturating_sub(count as u64))
+            });
+    }
+
     fn check_open_tasks(&self, count: u64, open_max: u64) -> Result<(), Problem> {
+        if open_max == 0 {
+            return Err(too_many("this tenant may have no tasks open", NEVER));
+        }
         if count > open_max {
             return Err(never_fits(count, open_max, "open"));
         }

@@ -132,6 +132,11 @@ impl Bucket {
             .store(now_ns + used * new.interval_ns, Ordering::Relaxed);
     }
 
+    /// Forgets what is used.
+    pub(crate) fn clear(&self) {
+        self.full_at_ns.store(0, Ordering::Relaxed);
+    }
+
     fn used_ns(&self, now_ns: u64) -> u64 {
         self.full_at_ns.load(Ordering::Relaxed).saturating_sub(now_ns)
     }

@@ -46,7 +46,7 @@ fn method<const INDEX: usize>(
         .untuple_one()
 }
 
-/// GET, and HEAD with it: the serving loop leaves the body out. Put it after the path, so that a wrong method is a 405.
+/// GET, and HEAD with it: the door leaves the body out. Put it after the path, so that a wrong method is a 405.
 pub fn get() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static {
     method::<0>(|method| matches!(*method, Method::GET | Method::HEAD))
 }

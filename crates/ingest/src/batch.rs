@@ -61,11 +61,22 @@ pub(crate) async fn submit(
     if let Some(refusal) = refusal {
         return Err(refusal);
     }
-    match idempotency {
-        Some(idempotency) if !news.is_empty() => under_key(&app, items, news, idempotency).await,
+    let count = news.len();
+    let done = match idempotency {
+        Some(idempotency) if count > 0 => under_key(&app, items, news, idempotency).await,
         _ if request.atomic => at_once(&app, items, news).await,
         _ => one_by_one(&app, items, news).await,
-    }
+    };
+    let stored = done.as_ref().map_or(0, |done| done.stored);
+    metrics::counter!(metric::ACCEPTED).increment(stored as u64);
+    caller.quota().give_back_tasks(count - stored);
+    Ok(done?.response)
+}
+
+/// A batch that is not refused: how many of its tasks were stored, and what is answered.
+struct Done {
+    stored: usize,
+    response: HttpResponse,
 }
 
 /// All that are valid in one commit, and the answer kept with the key, so that whoever repeats the request reads the
@@ -75,21 +86,21 @@ async fn under_key(
     items: Vec<Item>,
     news: Vec<NewTask>,
     idempotency: Idempotency,
-) -> Result<HttpResponse, Problem> {
-    let count = news.len();
+) -> Result<Done, Problem> {
+    let stored = news.len();
     let answer =
         serde_json::value::to_raw_value(&answer(items)).map_err(|error| problems::unwritable(&error))?;
     let idempotency = Idempotency {
         answer: Some(answer.get().as_bytes().to_vec()),
         ..idempotency
     };
-    let stored = app.submitter.submit_batch(news, Some(idempotency)).await;
-    match stored.map_err(|error| problems::submission(&error))? {
-        Submitted::Stored => {
-            count_accepted(count);
-            Ok(json(StatusCode::ACCEPTED, &answer))
-        }
-        outcome => first_answer(outcome),
+    let outcome = app.submitter.submit_batch(news, Some(idempotency)).await;
+    match outcome.map_err(|error| problems::submission(&error))? {
+        Submitted::Stored => Ok(Done {
+            stored,
+            response: json(StatusCode::ACCEPTED, &answer),
+        }),
+        outcome => first_answer(outcome).map(|response| Done { stored: 0, response }),
     }
 }
 
@@ -109,19 +120,21 @@ fn first_answer(outcome: Submitted) -> Result<HttpResponse, Problem> {
     }
 }
 
-async fn at_once(app: &App, items: Vec<Item>, news: Vec<NewTask>) -> Result<HttpResponse, Problem> {
-    let count = news.len();
+async fn at_once(app: &App, items: Vec<Item>, news: Vec<NewTask>) -> Result<Done, Problem> {
+    let stored = news.len();
     app.submitter
         .submit_batch(news, None)
         .await
         .map_err(|error| problems::submission(&error))?;
-    count_accepted(count);
-    Ok(json(StatusCode::ACCEPTED, &answer(items)))
+    Ok(Done {
+        stored,
+        response: json(StatusCode::ACCEPTED, &answer(items)),
+    })
 }
 
 /// Each task that the store refuses fails alone. When nothing could be stored because the store is away the whole
 /// request is refused, so that callers who look at the status alone come again.
-async fn one_by_one(app: &App, mut items: Vec<Item>, news: Vec<NewTask>) -> Result<HttpResponse, Problem> {
+async fn one_by_one(app: &App, mut items: Vec<Item>, news: Vec<NewTask>) -> Result<Done, Problem> {
     let mut outcomes = app.submitter.submit_each(news).await.into_iter();
     for item in items.iter_mut().filter(|item| item.is_ok()) {
         let outcome = outcomes
@@ -131,18 +144,16 @@ async fn one_by_one(app: &App, mut items: Vec<Item>, news: Vec<NewTask>) -> Resu
             *item = Err(problems::submission(&error));
         }
     }
-    let count = items.iter().filter(|item| item.is_ok()).count();
+    let stored = items.iter().filter(|item| item.is_ok()).count();
     let is_away = |problem: &&Problem| problem.code == ErrorCode::Unavailable.as_str();
     let away = items.iter().filter_map(|item| item.as_ref().err()).find(is_away);
-    if let (0, Some(away)) = (count, away) {
+    if let (0, Some(away)) = (stored, away) {
         return Err(away.clone());
     }
-    count_accepted(count);
-    Ok(json(StatusCode::ACCEPTED, &answer(items)))
-}
-
-fn count_accepted(count: usize) {
-    metrics::counter!(metric::ACCEPTED).increment(count as u64);
+    Ok(Done {
+        stored,
+        response: json(StatusCode::ACCEPTED, &answer(items)),
+    })
 }
 
 async fn task(

@@ -25,12 +25,17 @@ pub(crate) async fn cancel(id: String, app: Arc<App>, caller: Caller) -> Result<
 
 pub(crate) async fn retry(id: String, app: Arc<App>, caller: Caller) -> Result<HttpResponse, Problem> {
     let id = problems::task_id(&id)?;
-    answer(
-        id,
-        app.store
-            .rerun(caller.tenant(), id, ids::event_id(), app.now())
-            .await,
-    )
+    // It is one more task for the workers.
+    app.intake.check()?;
+    caller.quota().take_tasks(1)?;
+    let change = app
+        .store
+        .rerun(caller.tenant(), id, ids::event_id(), app.now())
+        .await;
+    if !matches!(change, Ok(TaskChange::Changed(_))) {
+        caller.quota().give_back_tasks(1);
+    }
+    answer(id, change)
 }
 
 fn answer(id: TaskId, change: Result<TaskChange, Error>) -> Result<HttpResponse, Problem> {

@@ -47,11 +47,11 @@ pub(crate) async fn submit(
         event_id: ids::event_id(),
         idempotency,
     };
-    let outcome = app
-        .submitter
-        .submit(new)
-        .await
-        .map_err(|error| problems::submission(&error))?;
+    let outcome = app.submitter.submit(new).await;
+    if !matches!(outcome, Ok(Submitted::Stored)) {
+        caller.quota().give_back_tasks(1);
+    }
+    let outcome = outcome.map_err(|error| problems::submission(&error))?;
     metrics::histogram!(metric::ACCEPT_SECONDS).record(began.elapsed());
     if let Submitted::Stored = outcome {
         metrics::counter!(metric::ACCEPTED).increment(1);

@@ -53,6 +53,22 @@ fn open_tasks_are_bounded_by_what_was_told_and_what_was_taken_since() {
     quota.set_open_tasks(3);
     quota.take_tasks(7).unwrap();
     assert_eq!(quota.take_tasks(11).unwrap_err().status, 422);
+    quota.give_back_tasks(4);
+    quota.take_tasks(4).unwrap();
+    assert_eq!(quota.take_tasks(1).unwrap_err().status, 429);
+    quota.give_back_tasks(100);
+    quota.take_tasks(10).unwrap();
+}
+
+#[test]
+fn a_tenant_that_may_have_no_tasks_open_is_told_to_wait_as_one_that_may_submit_none() {
+    let open = TenantLimits {
+        open_tasks: Some(0),
+        ..TenantLimits::default()
+    };
+    for limits in [open, tasks(0.0, 0)] {
+        assert_eq!(quota(limits).take_tasks(1).unwrap_err().status, 429);
+    }
 }
 
 #[test]
@@ -84,6 +100,16 @@ async fn changed_limits_hold_at_once_and_forgive_nothing() {
     assert_eq!(quota.take_tasks(1).unwrap_err().status, 429);
     quota.set_limits(TenantLimits::default());
     quota.take_tasks(1_000_000).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_that_was_lifted_leaves_nothing_to_the_next_one() {
+    let quota = quota(tasks(0.001, 50));
+    quota.take_tasks(50).unwrap();
+    quota.set_limits(TenantLimits::default());
+    quota.set_limits(tasks(100.0, 100));
+    quota.take_tasks(100).unwrap();
+    assert_eq!(quota.take_tasks(1).unwrap_err().status, 429);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use posthaste_http::{Routes, empty, get, json, stream};
+use posthaste_http::{Routes, any_of, empty, get, json, stream};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use warp::Filter;
+use warp::http::header::CONTENT_LENGTH;
 use warp::http::{Request, StatusCode};
 
-use crate::client::{Connection, exchange, serve, status};
+use crate::client::{Connection, Server, exchange, serve, status};
 
 fn hello() -> Routes {
     warp::path!("hello")
@@ -37,15 +39,20 @@ async fn requests_on_one_connection_are_answered_with_their_ids() {
     assert!(answer.contains("x-request-id: "), "one is made: {answer}");
 }
 
-#[tokio::test]
-async fn http_2_is_spoken_without_tls() {
-    let server = serve(hello());
+async fn http_2(server: &Server) -> SendRequest<Empty<Bytes>> {
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let (mut sender, connection) =
+    let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
     tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_without_tls() {
+    let server = serve(hello());
+    let mut sender = http_2(&server).await;
     let request = Request::get(format!("http://{}/hello", server.address))
         .body(Empty::<Bytes>::new())
         .unwrap();
@@ -70,6 +77,29 @@ async fn head_gets_the_head_alone() {
         answer.contains("content-length: 7") && answer.ends_with("\r\n\r\n"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn head_gets_the_head_alone_over_http_2_too() {
+    let endless = warp::path!("stream")
+        .and(get())
+        .map(|| stream(futures_util::stream::pending()))
+        .boxed();
+    let server = serve(any_of([hello(), endless]));
+    let mut sender = http_2(&server).await;
+    for (path, length) in [("hello", Some("7")), ("stream", None)] {
+        let request = Request::head(format!("http://{}/{path}", server.address))
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let told = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .map(|value| value.to_str().unwrap());
+        assert_eq!((response.status(), told), (StatusCode::OK, length), "{path}");
+        // A body that never ended would never be whole.
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Cancel and rerun.
 
+use std::sync::Arc;
+
+use posthaste_http::{Actor, Caller, Quota};
 use posthaste_schema::{TaskEvent, TaskRequested, WriterSchemas};
-use posthaste_types::{EventKind, TaskState};
+use posthaste_types::{EventKind, Scopes, TaskState, TenantLimits};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, World, run, uuid_of};
@@ -139,5 +142,39 @@ fn a_rerun_drops_a_deadline_that_has_passed() {
         assert_eq!(post(&world, &task, "retry").await.status(), 202);
         let (_, _, value) = published(&world).await;
         assert_eq!(TaskRequested::decode(&value, &writers()).unwrap().deadline, None);
+    });
+}
+
+#[test]
+fn a_rerun_is_one_more_task_of_its_tenant() {
+    run(async {
+        let world = World::new().await;
+        let task = world.submit(json!({"type": "a"})).await;
+        post(&world, &task, "cancel").await;
+        let limits = TenantLimits {
+            open_tasks: Some(1),
+            tasks_per_s: Some(0.001),
+            task_burst: Some(2),
+            ..TenantLimits::default()
+        };
+        let caller = Caller::new(
+            "default".into(),
+            Scopes::ALL,
+            Actor::Open,
+            Arc::new(Quota::new(limits)),
+        );
+        let path = format!("{}/retry", task["links"]["self"].as_str().unwrap());
+        let rerun = async || world.request("POST", &path).by(&caller).send().await;
+        caller.quota().set_open_tasks(1);
+        rerun().await.problem(429, "too_many_requests");
+        caller.quota().set_open_tasks(0);
+        assert_eq!(rerun().await.status(), 202);
+        // One that changes nothing opens none, but was asked for.
+        caller.quota().set_open_tasks(0);
+        rerun().await.problem(409, "state_conflict");
+        rerun().await.problem(429, "too_many_requests");
+        post(&world, &task, "cancel").await;
+        let other = world.request("POST", &path).send().await;
+        assert_eq!(other.status(), 202, "{}", other.text());
     });
 }

@@ -282,6 +282,38 @@ fn who_has_reached_a_limit_still_hears_what_became_of_its_request() {
     });
 }
 
+#[test]
+fn a_replay_opens_no_task() {
+    run(async {
+        let world = World::new().await;
+        let limits = TenantLimits {
+            open_tasks: Some(4),
+            ..TenantLimits::default()
+        };
+        let caller = Caller::new(
+            "default".into(),
+            Scopes::ALL,
+            Actor::Open,
+            Arc::new(Quota::new(limits)),
+        );
+        let send = async |path: &str, key: &str, body: &str| {
+            let request = world.request("POST", path).by(&caller);
+            request.header("idempotency-key", key).text(body).send().await
+        };
+        let (task, batch) = (r#"{"type":"a"}"#, r#"{"tasks":[{"type":"a"}]}"#);
+        for _ in 0..5 {
+            assert_eq!(send("/v1/tasks", "task", task).await.status(), 202);
+            assert_eq!(send(BATCH, "batch", batch).await.status(), 202);
+        }
+        assert_eq!(send("/v1/tasks", "third", task).await.status(), 202);
+        assert_eq!(send(BATCH, "fourth", batch).await.status(), 202);
+        send("/v1/tasks", "fifth", task)
+            .await
+            .problem(429, "too_many_requests");
+        assert_eq!(task_count(&world).await, 4);
+    });
+}
+
 /// A clock that is a minute fast.
 struct Fast;
 
