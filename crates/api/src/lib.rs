@@ -7,6 +7,7 @@ mod event;
 mod keys;
 mod openapi;
 mod problem;
+mod strict;
 mod submit;
 mod task;
 
@@ -18,6 +19,6 @@ pub use errors::errors_markdown;
 pub use event::{EventData, EventEnvelope};
 pub use keys::{AuditEntry, AuditPage, Key, KeyPage, NewKey, NewStreamToken, RotateKey, StreamToken};
 pub use openapi::{OPENAPI_JSON, openapi, openapi_json};
-pub use problem::{FieldProblem, Problem};
+pub use problem::{FieldProblem, Problem, pointer_step};
 pub use submit::{Accepted, BatchAnswer, BatchItem, BatchRequest, SubmitRequest};
 pub use task::{HistoryEntry, HistoryPage, Links, TaskPage, TaskView, WebhookHistory};

@@ -40,6 +40,11 @@ pub struct FieldProblem {
     pub detail: String,
 }
 
+/// A step of a JSON Pointer: a slash and the name, escaped as RFC 6901, section 3, says.
+pub fn pointer_step(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
 impl Problem {
     /// A problem of a known code.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {

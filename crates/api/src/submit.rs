@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::openapi::shapes;
-use crate::{Links, Problem};
+use crate::{Links, Problem, strict};
 
 /// Body of `POST /v1/tasks`.
 // Values are checked by ingest, not here.
@@ -48,18 +48,30 @@ pub struct SubmitRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
     /// SCHEDULED for so many seconds. Excludes `not_before`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "strict::finite",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::Delay>)]
     pub delay_s: Option<f64>,
     /// Past it the task is EXPIRED, not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DateTime<Utc>>,
     /// One attempt's limit, seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "strict::finite",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::Timeout>)]
     pub timeout_s: Option<f64>,
     /// Overrides the type's policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "strict::object",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<shapes::RetryPolicy>)]
     pub retry: Option<RetryPolicy>,
     /// At most 16.

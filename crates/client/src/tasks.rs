@@ -15,6 +15,8 @@ use crate::client::{ANSWER_TIMEOUT, Client};
 use crate::retry::{Waits, retry_after};
 use crate::{Error, ListFilter};
 
+/// Whoever waits for longer waits for this: a clock cannot add every number of seconds.
+const WAIT_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A query of nothing.
 pub(crate) const NO_QUERY: [(&str, &str); 0] = [];
 
@@ -70,7 +72,7 @@ impl Client {
     /// # Errors
     /// [`Error::TimedOut`] when `timeout` passes first; any other that is not transient.
     pub async fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskView, Error> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(WAIT_MAX);
         let mut etag: Option<String> = None;
         let mut waits = Waits::default();
         loop {

@@ -1,5 +1,7 @@
 //! What is sent again, how often, and under which key.
 
+use std::time::Duration;
+
 use posthaste_client::{Client, Error, NewEndpoint, Problem, SubmitRequest};
 use posthaste_types::ErrorCode;
 
@@ -63,6 +65,36 @@ async fn a_key_that_no_header_can_hold_is_refused_at_once() {
         matches!(&refused, Err(error @ Error::Request(_)) if !error.is_transient()),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn a_number_that_json_cannot_hold_is_refused_and_not_sent_as_nothing() {
+    let server = Scripted::serve(Vec::new()).await;
+    let client = Client::new(&server.url).unwrap();
+    for number in [f64::NAN, f64::INFINITY] {
+        let delay = SubmitRequest {
+            delay_s: Some(number),
+            ..task()
+        };
+        let timeout = SubmitRequest {
+            timeout_s: Some(number),
+            ..task()
+        };
+        for task in [delay, timeout] {
+            assert!(matches!(client.submit(&task, None).await, Err(Error::Request(_))));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wait_may_be_as_long_as_can_be_said() {
+    let task = r#"{"id":"task_01h2e8kqvbfwea724h75qc655w"}"#;
+    let server = Scripted::serve(vec![Turn::Answer(200, "", task.to_owned())]).await;
+    let client = Client::new(&server.url).unwrap();
+    let id = "task_01h2e8kqvbfwea724h75qc655w".parse().unwrap();
+    // It ends with what the answer lacks, not with a panic.
+    let waited = client.wait(id, Duration::MAX).await;
+    assert!(matches!(waited, Err(Error::Unexpected(_))), "{waited:?}");
 }
 
 #[tokio::test]
