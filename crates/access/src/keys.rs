@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 use posthaste_api::{Key, NewKey, Problem};
 use posthaste_runtime::{Clock, chain, ids};
 use posthaste_store::{Act, ApiKeyRow, Error, ErrorKind, KeyChange, Store};
@@ -276,7 +276,8 @@ fn checked(new: NewKey, now: DateTime<Utc>) -> Result<NewKey, Problem> {
         return Err(invalid("/scopes", format!("name at least one of `{known}`")));
     }
     let expires_at = new.expires_at.map(|at| at.trunc_subsecs(6));
-    if expires_at.is_some_and(|at| at <= now || at.year() > YEAR_MAX) {
+    // A leap second of its last minute is past it too: the database would keep it as the next year's first.
+    if expires_at.is_some_and(|at| at <= now || at > last_expiry()) {
         return Err(invalid(
             "/expires_at",
             "must be in the future, before the year 10000",

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use posthaste_api::{NewKey, NewStreamToken, RotateKey};
-use posthaste_http::{Caller, Routes, any_of, caller, delete, get, json_body, post, query, reply};
+use posthaste_http::{Caller, Routes, any_of, caller, delete, get, json_body, no_query, post, query, reply};
 use posthaste_types::Scope;
 use posthaste_types::limits::SMALL_BODY_BYTES_MAX;
 use warp::{Filter, path};
@@ -28,6 +28,7 @@ fn keys(api: &Arc<Api>) -> Routes {
         .and(post())
         .and(with(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .and(json_body::<NewKey>(SMALL_BODY_BYTES_MAX))
         .then(async |api: Arc<Api>, caller: Caller, new| reply(api.create(&caller, new).await));
     let list = path!("v1" / "keys")
@@ -44,16 +45,19 @@ fn one_key(api: &Arc<Api>) -> Routes {
         .and(get())
         .and(with(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |id: String, api: Arc<Api>, caller: Caller| reply(api.one(&caller, &id).await));
     let revoke = path!("v1" / "keys" / String)
         .and(delete())
         .and(with(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |id: String, api: Arc<Api>, caller: Caller| reply(api.revoke(&caller, &id).await));
     let rotate = path!("v1" / "keys" / String / "rotate")
         .and(post())
         .and(with(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .and(json_body::<RotateKey>(SMALL_BODY_BYTES_MAX))
         .then(async |id: String, api: Arc<Api>, caller: Caller, rotate| {
             reply(api.rotate(&caller, &id, rotate).await)
@@ -66,6 +70,7 @@ fn stream_tokens(api: &Arc<Api>) -> Routes {
         .and(post())
         .and(with(api))
         .and(caller(Scope::Read))
+        .and(no_query())
         .and(json_body::<NewStreamToken>(SMALL_BODY_BYTES_MAX))
         .map(|api: Arc<Api>, caller: Caller, new| reply(api.stream_token(&caller, new)))
         .boxed()

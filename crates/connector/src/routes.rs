@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use posthaste_api::{ConnectorList, Problem};
-use posthaste_http::{Caller, HttpResponse, Routes, any_of, caller, get, json, post, reply};
+use posthaste_http::{Caller, HttpResponse, Routes, any_of, caller, get, json, no_query, post, reply};
 use posthaste_types::{ErrorCode, Scope};
 use warp::http::StatusCode;
 use warp::{Filter, path};
@@ -44,6 +44,7 @@ fn list(desk: &Arc<Desk>) -> Routes {
         .and(get())
         .and(with(desk))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |desk: Arc<Desk>, caller: Caller| reply(desk.list(&caller).await))
         .boxed()
 }
@@ -53,6 +54,7 @@ fn one(desk: &Arc<Desk>) -> Routes {
         .and(get())
         .and(with(desk))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |slot: String, desk: Arc<Desk>, caller: Caller| reply(desk.one(&caller, &slot).await))
         .boxed()
 }
@@ -62,6 +64,7 @@ fn pause(desk: &Arc<Desk>) -> Routes {
         .and(post())
         .and(with(desk))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |slot: String, desk: Arc<Desk>, caller: Caller| reply(desk.pause(&caller, &slot).await))
         .boxed()
 }
@@ -71,6 +74,7 @@ fn resume(desk: &Arc<Desk>) -> Routes {
         .and(post())
         .and(with(desk))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |slot: String, desk: Arc<Desk>, caller: Caller| reply(desk.resume(&caller, &slot).await))
         .boxed()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use posthaste_api::NewEndpoint;
 use posthaste_http::{
-    Caller, Query, Routes, any_of, body, caller, delete, get, json_body, patch, post, query, reply,
+    Caller, Query, Routes, any_of, body, caller, delete, get, json_body, no_query, patch, post, query, reply,
     stream_caller,
 };
 use posthaste_types::Scope;
@@ -78,6 +78,7 @@ fn collection(api: &Arc<Api>) -> Routes {
         .and(post())
         .and(shared(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .and(json_body::<NewEndpoint>(SMALL_BODY_BYTES_MAX))
         .then(async |api: Arc<Api>, caller, new| reply(api.create(&caller, new).await));
     let list = warp::path!("v1" / "endpoints")
@@ -94,11 +95,13 @@ fn item(api: &Arc<Api>) -> Routes {
         .and(get())
         .and(shared(api))
         .and(caller(Scope::Read))
+        .and(no_query())
         .then(async |id: String, api: Arc<Api>, caller| reply(api.one(&caller, &id).await));
     let change = warp::path!("v1" / "endpoints" / String)
         .and(patch())
         .and(shared(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .and(body(SMALL_BODY_BYTES_MAX))
         .then(async |id: String, api: Arc<Api>, caller, body: Bytes| {
             reply(api.patch(&caller, &id, &body).await)
@@ -107,6 +110,7 @@ fn item(api: &Arc<Api>) -> Routes {
         .and(delete())
         .and(shared(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |id: String, api: Arc<Api>, caller| reply(api.delete(&caller, &id).await));
     any_of([one.boxed(), change.boxed(), remove.boxed()])
 }
@@ -116,6 +120,7 @@ fn actions(api: &Arc<Api>) -> Routes {
         .and(get())
         .and(shared(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |id: String, api: Arc<Api>, caller| reply(api.secret(&caller, &id).await));
     let attempts = warp::path!("v1" / "endpoints" / String / "attempts")
         .and(get())
@@ -129,6 +134,7 @@ fn actions(api: &Arc<Api>) -> Routes {
         .and(post())
         .and(shared(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(async |id: String, api: Arc<Api>, caller| reply(api.test(&caller, &id).await));
     any_of([
         secret.boxed(),
@@ -148,6 +154,7 @@ fn set_enabled(api: &Arc<Api>, action: &'static str, enabled: bool) -> Routes {
         .and(post())
         .and(shared(api))
         .and(caller(Scope::Admin))
+        .and(no_query())
         .then(move |id: String, api: Arc<Api>, caller: Caller| async move {
             reply(api.set_enabled(&caller, &id, enabled).await)
         })

@@ -17,8 +17,8 @@ use warp::{Filter, Rejection};
 
 use crate::caller::Caller;
 use crate::held::Held;
-use crate::pointer;
 use crate::reject::refuse;
+use crate::{json_text, pointer};
 
 /// What `Content-Type` says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,9 +50,11 @@ struct Head {
     length: Option<u64>,
     /// The caller waits for `100 Continue` before it sends the body.
     expects: bool,
+    /// It is compressed, say: nothing here undoes that.
+    is_coded: bool,
 }
 
-/// A JSON body as bytes: 415 when it is not declared as JSON, 413 past `bytes_max` or what the caller's tenant may send,
+/// A JSON body as bytes: 415 when it is not declared as JSON or is coded, 413 past `bytes_max` or what the caller's tenant may send,
 /// 408 when it does not come in time, 429 or 503 when the bodies of its tenant or of all are too many bytes at once.
 pub fn body(
     bytes_max: usize,
@@ -83,11 +85,15 @@ fn head() -> impl Filter<Extract = (Head,), Error = Rejection> + Copy + Send + S
     warp::header::optional("content-type")
         .and(warp::header::optional("content-length"))
         .and(warp::header::optional::<String>("expect"))
-        .map(|media_type, length, expect: Option<String>| Head {
-            media_type,
-            length,
-            expects: expect.is_some(),
-        })
+        .and(warp::header::optional::<String>("content-encoding"))
+        .map(
+            |media_type, length, expect: Option<String>, coding: Option<String>| Head {
+                media_type,
+                length,
+                expects: expect.is_some(),
+                is_coded: coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")),
+            },
+        )
 }
 
 async fn read<B: Buf>(
@@ -100,6 +106,9 @@ async fn read<B: Buf>(
     let reading = async {
         if head.media_type != Some(MediaType::Json) {
             return Err(refuse_unread(head, stream.as_mut(), unsupported()).await);
+        }
+        if head.is_coded {
+            return Err(refuse_unread(head, stream.as_mut(), coded()).await);
         }
         if head.length.is_some_and(|length| length > bytes_max as u64) {
             return Err(refuse_unread(head, stream.as_mut(), too_large(bytes_max)).await);
@@ -204,6 +213,13 @@ fn unsupported() -> Problem {
     )
 }
 
+fn coded() -> Problem {
+    Problem::new(
+        ErrorCode::UnsupportedMediaType,
+        "send the body as it is, without `content-encoding`",
+    )
+}
+
 fn too_large(bytes_max: usize) -> Problem {
     Problem::new(
         ErrorCode::BodyTooLarge,
@@ -249,8 +265,23 @@ fn not_utf8(text: &[u8]) -> Option<Problem> {
 /// `prefix` is put before the pointers of the errors: where `text` stands in the request's body.
 ///
 /// # Errors
-/// 400 `invalid_request`: with line and column when it is no JSON, with a JSON Pointer when it does not fit `T`.
+/// 400 `invalid_request`: with line and column when it is no JSON, with a JSON Pointer when it does not fit `T`, or when it
+/// is nested too deep, has half of a surrogate pair, or a name twice in one object.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8], prefix: &str) -> Result<T, Problem> {
+    let value = parse_json_envelope(text, prefix)?;
+    json_text::check(text).map_err(|unusable| {
+        let pointer = format!("{prefix}{}", unusable.pointer);
+        let detail = format!("`{pointer}` {}", unusable.detail);
+        Problem::new(ErrorCode::InvalidRequest, detail).with_field(pointer, unusable.detail)
+    })?;
+    Ok(value)
+}
+
+/// [`parse_json`] for a body whose parts are kept as text, each of which that is still to judge.
+///
+/// # Errors
+/// As [`parse_json`], but of what is in the parts.
+pub fn parse_json_envelope<T: DeserializeOwned>(text: &[u8], prefix: &str) -> Result<T, Problem> {
     match serde_json::from_slice(text) {
         // serde would take a struct's fields from an array too, by position.
         Ok(value) if text.trim_ascii_start().starts_with(b"{") => Ok(value),

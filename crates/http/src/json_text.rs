@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use posthaste_api::pointer_step;
 use posthaste_types::limits::JSON_DEPTH_MAX;
 
 /// What is wrong with a JSON text.
@@ -135,8 +136,8 @@ impl<'text> Scan<'text> {
 
     /// The token of what is being read at a level, if there is room for it.
     fn push_token(&self, pointer: &mut String, level: usize) {
-        let token = match &self.open[level] {
-            Open::Array { index } => index.to_string(),
+        let step = match &self.open[level] {
+            Open::Array { index } => pointer_step(&index.to_string()),
             Open::Object { first, .. } => {
                 let inner = self.open[level + 1..].iter().find_map(|open| match open {
                     Open::Object { first, .. } => Some(*first),
@@ -144,14 +145,11 @@ impl<'text> Scan<'text> {
                 });
                 let names = &self.names[*first..inner.unwrap_or(self.names.len())];
                 let Some(name) = names.last() else { return };
-                String::from_utf8_lossy(name)
-                    .replace('~', "~0")
-                    .replace('/', "~1")
+                pointer_step(&String::from_utf8_lossy(name))
             }
         };
-        if pointer.len() + token.len() <= POINTER_BYTES_MAX {
-            pointer.push('/');
-            pointer.push_str(&token);
+        if pointer.len() + step.len() <= POINTER_BYTES_MAX {
+            pointer.push_str(&step);
         }
     }
 }

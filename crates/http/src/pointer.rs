@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use posthaste_api::Problem;
+use posthaste_api::{Problem, pointer_step};
 use posthaste_types::ErrorCode;
 use serde_json::error::Category;
 
@@ -33,7 +33,7 @@ pub(crate) fn problem(text: &[u8], prefix: &str, error: &serde_json::Error) -> P
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'))
     {
-        push_token(&mut pointer, field);
+        pointer.push_str(&pointer_step(field));
     }
     up_to_bound(&mut pointer);
     Problem::new(
@@ -141,21 +141,15 @@ fn render(text: &[u8], path: &[Step]) -> String {
     let mut pointer = String::new();
     for step in path {
         match step {
-            Step::Array(index) => push_token(&mut pointer, &index.to_string()),
+            Step::Array(index) => pointer.push_str(&pointer_step(&index.to_string())),
             Step::Object(Some(key)) => {
                 let name: String = serde_json::from_slice(&text[key.clone()]).unwrap_or_default();
-                push_token(&mut pointer, &name);
+                pointer.push_str(&pointer_step(&name));
             }
             Step::Object(None) => {}
         }
     }
     pointer
-}
-
-/// One reference token, escaped as RFC 6901 says.
-fn push_token(pointer: &mut String, token: &str) {
-    pointer.push('/');
-    pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
 }
 
 #[cfg(test)]

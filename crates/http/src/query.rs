@@ -7,7 +7,9 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use posthaste_api::Problem;
 use posthaste_types::ErrorCode;
-use warp::Filter;
+use warp::{Filter, Rejection};
+
+use crate::reject::refuse;
 
 /// The decoded parameters of a request that nobody has taken yet. End with [`Query::end`].
 #[derive(Debug, Default)]
@@ -23,6 +25,13 @@ pub fn query() -> impl Filter<Extract = (Query,), Error = Infallible> + Copy + S
         .or(warp::any().map(String::new))
         .unify()
         .map(|text: String| Query::parse(&text))
+}
+
+/// For a route without parameters: refuses those that there are. Put it after the caller.
+pub fn no_query() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static {
+    query()
+        .and_then(|query: Query| std::future::ready(query.end().map_err(refuse)))
+        .untuple_one()
 }
 
 /// 400 `invalid_parameter` about one parameter or header.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use posthaste_api::{Accepted, BatchAnswer, BatchItem, BatchRequest, Problem};
-use posthaste_http::{Caller, HttpResponse, json, parse_json};
+use posthaste_http::{Caller, HttpResponse, json, parse_json_envelope};
 use posthaste_runtime::{ids, metric};
 use posthaste_store::{Idempotency, NewTask, Submitted};
 use posthaste_types::limits::{BATCH_TASK_COUNT_MAX, BODY_BYTES_MAX};
@@ -28,7 +28,7 @@ pub(crate) async fn submit(
     app.intake.check()?;
     caller.quota().check_answers()?;
     let idempotency = idempotency::of_request(&headers, "/v1/tasks/batch", &body)?;
-    let request: BatchRequest = parse_json(&body, "")?;
+    let request: BatchRequest = parse_json_envelope(&body, "")?;
     if !(1..=BATCH_TASK_COUNT_MAX).contains(&request.tasks.len()) {
         let detail = format!("must hold 1 to {BATCH_TASK_COUNT_MAX} tasks");
         return Err(

@@ -10,7 +10,6 @@ mod change;
 mod conditional;
 mod idempotency;
 mod intake;
-mod json_text;
 mod list;
 mod prefer;
 mod problems;

@@ -3,22 +3,13 @@
 use posthaste_api::{FieldProblem, Problem, SubmitRequest};
 use posthaste_http::parse_json;
 use posthaste_runtime::nearest;
-use posthaste_types::ErrorCode;
-
-use crate::json_text;
 
 /// The request in `text`, which stands at `prefix` in the body.
 ///
 /// # Errors
 /// 400 with a JSON Pointer to what is wrong.
 pub(crate) fn parse(text: &[u8], prefix: &str) -> Result<SubmitRequest, Problem> {
-    let request = parse_json(text, prefix).map_err(with_nearest)?;
-    json_text::check(text).map_err(|unusable| {
-        let pointer = format!("{prefix}{}", unusable.pointer);
-        let detail = format!("`{pointer}` {}", unusable.detail);
-        Problem::new(ErrorCode::InvalidRequest, detail).with_field(pointer, unusable.detail)
-    })?;
-    Ok(request)
+    parse_json(text, prefix).map_err(with_nearest)
 }
 
 /// Names the field that was probably meant, where one is unknown.

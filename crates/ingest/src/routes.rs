@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use posthaste_http::{Routes, any_of, body, caller, get, post, query, reply};
+use posthaste_http::{Routes, any_of, body, caller, get, no_query, post, query, reply};
 use posthaste_types::Scope;
 use posthaste_types::limits::{BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX};
 use warp::{Filter, path};
@@ -20,6 +20,7 @@ pub(crate) fn routes(app: Arc<App>) -> Routes {
         .and(post())
         .and(app.clone())
         .and(caller(Scope::Submit))
+        .and(no_query())
         .and(headers())
         .and(body(BODY_BYTES_MAX))
         .then(submit::submit);
@@ -36,6 +37,7 @@ pub(crate) fn routes(app: Arc<App>) -> Routes {
         .and(post())
         .and(app.clone())
         .and(caller(Scope::Submit))
+        .and(no_query())
         .and(headers())
         .and(body(BATCH_BODY_BYTES_MAX))
         .then(batch::submit);
@@ -55,11 +57,13 @@ pub(crate) fn routes(app: Arc<App>) -> Routes {
         .and(post())
         .and(app.clone())
         .and(caller(Scope::Submit))
+        .and(no_query())
         .then(change::cancel);
     let retry = path!(String / "retry")
         .and(post())
         .and(app)
         .and(caller(Scope::Submit))
+        .and(no_query())
         .then(change::retry);
     let tasks = any_of([
         submit.map(reply).boxed(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use posthaste_api::{FieldProblem, Problem, SubmitRequest};
+use posthaste_api::{FieldProblem, Problem, SubmitRequest, pointer_step};
 use posthaste_runtime::ids;
 use posthaste_types::limits::{
     CHANNEL_BYTES_MAX, DELAY_S_MAX, KEY_BYTES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_LEN_MAX,
@@ -204,7 +204,7 @@ impl Check<'_> {
         }
         // Past the limit they are named by it; naming each of thousands would make the answer larger than the request.
         for (name, value) in tags.iter().take(TAG_COUNT_MAX) {
-            let pointer = format!("/tags/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/tags{}", pointer_step(name));
             if !(1..=TAG_NAME_BYTES_MAX).contains(&name.len()) || name.contains('\0') {
                 self.wrong(
                     "/tags",

@@ -31,7 +31,7 @@ pub enum ErrorCode {
     ExpectationFailed,
     /// The body did not come in time.
     RequestTimeout,
-    /// The body is not `application/json`.
+    /// The body is not `application/json`, or it is compressed.
     UnsupportedMediaType,
     /// The queue is not one that exists, or the batch holds more tasks than its tenant could ever submit at once.
     Unprocessable,
@@ -172,7 +172,9 @@ impl ErrorCode {
             }
             Self::BodyTooLarge => "The body, or one task of a batch, has more bytes than may be sent.",
             Self::UriTooLong => "Path and query together are longer than 20 KiB.",
-            Self::UnsupportedMediaType => "The request's `Content-Type` is not `application/json`.",
+            Self::UnsupportedMediaType => {
+                "The request's `Content-Type` is not `application/json`, or it has a `Content-Encoding`."
+            }
             Self::ExpectationFailed => "The header `Expect` asks for something other than `100-continue`.",
             Self::IdempotencyKeyReused => {
                 "An earlier request had the same Idempotency-Key and another body, so this one cannot be its repetition."

@@ -1,9 +1,9 @@
 //! What callers may say of an endpoint: checks it, names what is wrong, and turns it into what is stored. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use posthaste_api::{EndpointPatch, NewEndpoint, Problem};
+use posthaste_api::{EndpointPatch, NewEndpoint, Problem, pointer_step};
 use posthaste_store::{Endpoint, SigningKey};
 use posthaste_types::limits::{
     CHANNEL_BYTES_MAX, ENDPOINT_DESCRIPTION_BYTES_MAX, ENDPOINT_HEADER_BYTES_MAX, ENDPOINT_LIST_LEN_MAX,
@@ -196,11 +196,13 @@ fn check_headers(headers: &BTreeMap<String, String>, wrong: &mut impl FnMut(&str
     if headers.len() > ENDPOINT_LIST_LEN_MAX {
         wrong("/headers", format!("may have {ENDPOINT_LIST_LEN_MAX} entries"));
     }
+    let mut names = HashSet::new();
     for (name, value) in headers.iter().take(ENDPOINT_LIST_LEN_MAX) {
-        // RFC 6901, section 3.
-        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/headers{}", pointer_step(name));
         let lower = name.to_ascii_lowercase();
-        if HeaderName::try_from(name).is_err() {
+        if !names.insert(lower.clone()) {
+            wrong(&pointer, "is there twice: case makes no other header".to_owned());
+        } else if HeaderName::try_from(name).is_err() {
             wrong(&pointer, "must be named like an HTTP header".to_owned());
         } else if RESERVED_HEADERS.contains(&lower.as_str()) || lower.starts_with("webhook-") {
             wrong(&pointer, "is set by the delivery itself".to_owned());

@@ -40,11 +40,11 @@ async fn requests_on_one_connection_are_answered_with_their_ids() {
 }
 
 async fn http_2(server: &Server) -> SendRequest<Empty<Bytes>> {
-    let stream = TcpStream::connect(server.address).await.unwrap();
+    let stream = TcpStream::connect(server.address).await.expect("it listens");
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
-            .unwrap();
+            .expect("it speaks HTTP/2");
     tokio::spawn(connection);
     sender
 }
