@@ -2,6 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::row::Columns;
 use crate::{Error, ReplicationNames, Store};
 
 /// What a publication lists as its tables are the partitions when it does not name the table itself.
@@ -41,12 +42,13 @@ impl Store {
         let Some(row) = found.map_err(Error::database("replication_publication"))? else {
             return Ok(false);
         };
-        if !row.get::<_, bool>(0) {
+        let mut columns = Columns::of(&row);
+        if !columns.take::<bool>()? {
             return Err(Error::Setup(format!(
                 "the publication `{publication}` leaves an outbox out: run `alter publication {publication} add table {schema}.{table}`"
             )));
         }
-        if !row.get::<_, bool>(1) {
+        if !columns.take::<bool>()? {
             return Err(Error::Setup(format!(
                 "the publication `{publication}` must carry inserts and name the table, not its partitions: run \
                  `alter publication {publication} set (publish = 'insert', publish_via_partition_root = true)`"

@@ -2,6 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::row::Columns;
 use crate::{Error, SlotState, Store};
 
 const WAL_LEVEL: &str = "-- replication_wal_level
@@ -9,7 +10,8 @@ select current_setting('wal_level'), rolreplication or rolsuper, rolname::text f
 
 const FLUSHED: &str = "-- replication_flushed
 select pg_catalog.pg_wal_lsn_diff(
-    case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_receive_lsn()
+    case when pg_catalog.pg_is_in_recovery()
+         then greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
          else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::text";
 
 /// What the connector's stream is made of. All names are plain lower-case identifiers.
@@ -133,7 +135,8 @@ impl Store {
     pub async fn flushed_lsn(&self) -> Result<u64, Error> {
         let client = self.client().await?;
         let row = client.query_one(FLUSHED, &[]).await;
-        lsn(row.map_err(Error::database("replication_flushed"))?.get(0))
+        let row = row.map_err(Error::database("replication_flushed"))?;
+        lsn(Columns::of(&row).take()?)
     }
 
     async fn check_server(&self) -> Result<(), Error> {
@@ -142,7 +145,9 @@ impl Store {
             .query_one(WAL_LEVEL, &[])
             .await
             .map_err(Error::database("replication_wal_level"))?;
-        let (level, may_replicate, role): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
+        let mut columns = Columns::of(&row);
+        let (level, may_replicate, role): (&str, bool, &str) =
+            (columns.take()?, columns.take()?, columns.take()?);
         if level != "logical" {
             return Err(Error::Setup(format!(
                 "wal_level is `{level}`: set `wal_level = logical` in postgresql.conf and restart Postgres"

@@ -4,11 +4,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use crate::replication::lsn;
+use crate::row::Columns;
 use crate::{Error, ReplicationNames, Store, query};
 
-/// `to_jsonb` takes columns that older servers do not have for null.
+/// `to_jsonb` takes columns that older servers do not have for null. A physical slot has no plugin and no database. On a
+/// standby the greater position counts: its receiver gives none until it has started, and then begins with its segment.
 const SLOT: &str = "-- replication_slot
-select plugin::text = 'pgoutput' and database = current_database(), active_pid,
+select coalesce(plugin::text = 'pgoutput' and database = current_database(), false), active_pid,
        coalesce(wal_status, 'lost'), safe_wal_size,
        pg_catalog.pg_wal_lsn_diff(log.flushed, '0/0')::text,
        pg_catalog.pg_wal_lsn_diff(coalesce(confirmed_flush_lsn, log.flushed), '0/0')::text,
@@ -16,7 +18,8 @@ select plugin::text = 'pgoutput' and database = current_database(), active_pid,
        (pg_catalog.to_jsonb(slot) ->> 'failover')::boolean,
        pg_catalog.to_jsonb(slot) ->> 'invalidation_reason'
 from pg_catalog.pg_replication_slots slot,
-    (select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_receive_lsn()
+    (select case when pg_catalog.pg_is_in_recovery()
+                 then greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
                  else pg_catalog.pg_current_wal_flush_lsn() end) as log (flushed)
 where slot_name = $1";
 
@@ -146,9 +149,8 @@ impl Store {
             let done = client.batch_execute(REPEAT_OUTBOX).await;
             done.map_err(Error::database(query::name_of(REPEAT_OUTBOX)))?;
             let row = client.query_one(REPEATED, &[]).await;
-            repeated = row
-                .map_err(Error::database(query::name_of(REPEATED)))?
-                .get::<_, i64>(0);
+            let row = row.map_err(Error::database(query::name_of(REPEATED)))?;
+            repeated = Columns::of(&row).take::<i64>()?;
         }
         if found.is_some() {
             run(DROP_SLOT, &[&names.slot]).await?;
@@ -175,20 +177,21 @@ impl Store {
             .await
             .map_err(Error::database("replication_slot"))?;
         let Some(row) = row else { return Ok(None) };
-        if !row.get::<_, bool>(0) {
+        let mut columns = Columns::of(&row);
+        if !columns.take::<bool>()? {
             return Err(Error::Setup(format!(
                 "the slot `{slot}` is of another database or not of pgoutput"
             )));
         }
         Ok(Some(SlotState {
-            active_pid: row.get(1),
-            wal_status: row.get(2),
-            safe_wal_bytes: row.get(3),
-            flushed_lsn: lsn(row.get(4))?,
-            confirmed_lsn: lsn(row.get(5))?,
-            kept_from_lsn: lsn(row.get(6))?,
-            is_failover: row.get(7),
-            invalidation: row.get(8),
+            active_pid: columns.take()?,
+            wal_status: columns.take()?,
+            safe_wal_bytes: columns.take()?,
+            flushed_lsn: lsn(columns.take()?)?,
+            confirmed_lsn: lsn(columns.take()?)?,
+            kept_from_lsn: lsn(columns.take()?)?,
+            is_failover: columns.take()?,
+            invalidation: columns.take()?,
         }))
     }
 }

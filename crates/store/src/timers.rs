@@ -11,7 +11,7 @@ use posthaste_types::state::TaskEvent as Event;
 use posthaste_types::{EventKind, Task, TaskId, TaskState, topics};
 use uuid::Uuid;
 
-use crate::row::{task_columns, task_of_row};
+use crate::row::{Columns, task_columns, task_of_row};
 use crate::{Error, ErrorKind, Store, open_tasks, query};
 
 const TAKE_TIMERS: &str = "-- take_timers
@@ -119,9 +119,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_timer(&self) -> Result<Option<DateTime<Utc>>, Error> {
         let client = self.client().await?;
-        Ok(query::row(&client, NEXT_TIMER, &[])
-            .await?
-            .and_then(|row| row.get(0)))
+        let row = query::row(&client, NEXT_TIMER, &[]).await?;
+        row.map_or(Ok(None), |row| Columns::of(&row).take())
     }
 
     /// Expires a task whose deadline has passed by `now`, unless it runs or is final. Returns whether it did.

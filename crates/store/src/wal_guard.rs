@@ -1,6 +1,7 @@
 //! What keeps the server's log from filling its disk: how much of it slots may keep, and ingest that closes before.
 
 use crate::replication::is_missing;
+use crate::row::Columns;
 use crate::{Error, Store};
 
 const LOG_BOUND: &str = "-- replication_log_bound
@@ -21,8 +22,8 @@ impl Store {
     pub async fn is_kept_log_bounded(&self) -> Result<bool, Error> {
         let client = self.client().await?;
         let row = client.query_one(LOG_BOUND, &[]).await;
-        let megabytes: i64 = row.map_err(Error::database("replication_log_bound"))?.get(0);
-        Ok(megabytes >= 0)
+        let row = row.map_err(Error::database("replication_log_bound"))?;
+        Ok(Columns::of(&row).take::<i64>()? >= 0)
     }
 
     /// Says from which share of the log that the slot may keep on ingest is to refuse tasks; `is_closing`: whether it is
@@ -56,6 +57,7 @@ impl Store {
     pub async fn is_intake_closed(&self) -> Result<bool, Error> {
         let client = self.client().await?;
         let row = client.query_one(IS_INTAKE_CLOSED, &[]).await;
-        Ok(row.map_err(Error::database("is_intake_closed"))?.get(0))
+        let row = row.map_err(Error::database("is_intake_closed"))?;
+        Columns::of(&row).take()
     }
 }

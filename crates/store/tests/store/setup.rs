@@ -122,6 +122,19 @@ fn a_schema_is_known_by_its_topic_once_it_is_recorded() {
 }
 
 #[test]
+fn a_slot_that_is_not_for_events_is_refused() {
+    with_world("slot_physical", async |world| {
+        let make = "select pg_create_physical_replication_slot('slot_physical', true)";
+        world.query(make, &[]).await;
+        let error = world.store.slot_state("slot_physical").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Setup);
+        assert!(error.to_string().contains("not of pgoutput"), "{error}");
+        let drop = "select pg_drop_replication_slot('slot_physical')";
+        world.query(drop, &[]).await;
+    });
+}
+
+#[test]
 fn a_slot_that_was_lost_is_made_anew_before_what_the_outbox_holds() {
     with_world("slot_anew", async |world| {
         let names = ReplicationNames::new("slot_anew", "slot_anew", "posthaste.outbox").unwrap();
