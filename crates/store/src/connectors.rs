@@ -6,7 +6,6 @@ use tokio_postgres::{Client, Row};
 
 use crate::audit::Act;
 use crate::lease::Runs;
-use crate::replication::is_missing;
 use crate::row::Columns;
 use crate::{Error, SlotState, Store, query};
 
@@ -132,14 +131,15 @@ impl Store {
         tokio::spawn(connection);
         let set = client.batch_execute(SESSION).await;
         set.map_err(Error::database("connector_session"))?;
-        match client.execute(ENTER, &[&slot, &instance, &delivery]).await {
+        let entered = client.execute(ENTER, &[&slot, &instance, &delivery]).await;
+        match entered.map_err(Error::database("enter_connector")) {
             Ok(_) => Ok(Some(ConnectorSession {
                 client,
                 slot: slot.to_owned(),
                 instance: instance.to_owned(),
             })),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(Error::database("enter_connector")(error)),
+            Err(error) if error.is_undefined_function() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

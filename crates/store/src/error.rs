@@ -60,15 +60,33 @@ impl Error {
         move |source| Self::Database { statement, source }
     }
 
+    /// What the database answered with, if it did.
+    pub(crate) fn sql_state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Database { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+
     /// Whether the database refused a row because its key is taken.
     pub(crate) fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if source.code() == Some(&SqlState::UNIQUE_VIOLATION))
+        self.sql_state() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
     /// Whether the database does not know a table or a schema.
     pub(crate) fn is_undefined(&self) -> bool {
-        matches!(self, Self::Database { source, .. }
-            if matches!(source.code(), Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME)))
+        matches!(
+            self.sql_state(),
+            Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME)
+        )
+    }
+
+    /// Whether the database does not know a function or a schema: it was never migrated, or is somebody else's.
+    pub(crate) fn is_undefined_function(&self) -> bool {
+        matches!(
+            self.sql_state(),
+            Some(&SqlState::UNDEFINED_FUNCTION | &SqlState::INVALID_SCHEMA_NAME)
+        )
     }
 
     /// What a caller can do about it.

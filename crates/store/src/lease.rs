@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{GenericClient, Object};
+use deadpool_postgres::{GenericClient, Object, Pool};
 use posthaste_types::limits::ABANDONED_STATEMENT_MS_MAX;
 use tokio::sync::watch;
 
+use crate::Error;
 use crate::long_read::Turn;
 use crate::server::Server;
 
@@ -32,23 +33,57 @@ pub(crate) struct Lease {
     turn: Option<Turn>,
 }
 
+/// A pool whose connections are leased.
+#[derive(Clone)]
+pub(crate) struct Leases {
+    pool: Pool,
+    closing: Closing,
+    server: Arc<Server>,
+}
+
+impl Leases {
+    pub(crate) fn new(pool: Pool, server: Arc<Server>) -> Self {
+        Self {
+            pool,
+            closing: Closing::new(),
+            server,
+        }
+    }
+
+    /// A connection of the pool; to be used by `query.rs`.
+    pub(crate) async fn client(&self) -> Result<Lease, Error> {
+        Ok(Lease::new(self.pool.get().await?, &self.closing, &self.server))
+    }
+
+    /// Closes the connections that nobody uses now, and those that somebody gave up.
+    pub(crate) fn close_idle(&self) {
+        self.pool.retain(|_, _| false);
+        self.closing.close();
+    }
+
+    /// The database that they reach.
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+}
+
 /// Tells connections on their way back to the pool to close instead.
 #[derive(Debug, Clone)]
-pub(crate) struct Closing(watch::Sender<()>);
+struct Closing(watch::Sender<()>);
 
 impl Closing {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(watch::Sender::new(()))
     }
 
     /// Closes those that wait for the end of a statement.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.0.send_replace(());
     }
 }
 
 impl Lease {
-    pub(crate) fn new(object: Object, closing: &Closing, server: &Arc<Server>) -> Self {
+    fn new(object: Object, closing: &Closing, server: &Arc<Server>) -> Self {
         Self {
             object: Some(object),
             under_way: AtomicU8::new(IDLE),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use posthaste_types::limits::STORE_WAIT_MS_MAX;
 
-use crate::lease::{Closing, Lease};
+use crate::lease::{Lease, Leases};
 use crate::long_read::LongReads;
 use crate::server::Server;
 use crate::{Error, Schemas};
@@ -54,9 +54,7 @@ impl fmt::Debug for StoreOptions {
 /// A cheap handle on the record. Making one opens no connection, so a process starts while the database is away.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool,
-    server: Arc<Server>,
-    closing: Closing,
+    leases: Leases,
     long_reads: LongReads,
     schemas: Schemas,
 }
@@ -79,39 +77,33 @@ impl Store {
         config.options(format!(
             "-c synchronous_commit=on -c statement_timeout=30s -c lock_timeout=10s {PLANNER}"
         ));
-        let pool = pool(&server, options.pool_size);
-        Ok(Self {
-            schemas: Schemas::new(pool.clone()),
-            pool,
-            server: Arc::new(server),
-            closing: Closing::new(),
-            long_reads: LongReads::new(options.pool_size),
-        })
+        Ok(Self::over(Arc::new(server), options.pool_size))
     }
 
     /// The same database over `pool_size` connections of its own: for what must not wait behind other reads and writes.
     #[must_use]
     pub fn apart(&self, pool_size: usize) -> Self {
-        let pool = pool(&self.server, pool_size);
+        Self::over(Arc::clone(self.leases.server()), pool_size)
+    }
+
+    fn over(server: Arc<Server>, pool_size: usize) -> Self {
+        let leases = Leases::new(pool(&server, pool_size), server);
         Self {
-            schemas: Schemas::new(pool.clone()),
-            pool,
-            server: Arc::clone(&self.server),
-            closing: Closing::new(),
+            schemas: Schemas::new(leases.clone()),
+            leases,
             long_reads: LongReads::new(pool_size),
         }
     }
 
-    /// Closes the connections that nobody uses now, and those that somebody gave up. To be called when a call was given up: what it asked may still be
-    /// running there, and the next one would wait for it.
+    /// Closes the connections that nobody uses now, and those that somebody gave up. To be called when a call was given up:
+    /// what it asked may still be running there, and the next one would wait for it.
     pub fn close_idle(&self) {
-        self.pool.retain(|_, _| false);
-        self.closing.close();
+        self.leases.close_idle();
     }
 
-    /// A connection of the pool; use `prepare_cached` on it.
+    /// A connection of the pool; to be used by `query.rs`.
     pub(crate) async fn client(&self) -> Result<Lease, Error> {
-        Ok(Lease::new(self.pool.get().await?, &self.closing, &self.server))
+        self.leases.client().await
     }
 
     /// The same, for a read that may take long.
@@ -127,7 +119,7 @@ impl Store {
 
     /// How to open a connection of one's own (group commit, replication).
     pub(crate) fn server(&self) -> &Server {
-        &self.server
+        self.leases.server()
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use crate::row::Columns;
-use crate::{Error, ReplicationNames, Store};
+use crate::{Error, ReplicationNames, Store, query};
 
 /// What a publication lists as its tables are the partitions when it does not name the table itself.
 const PUBLICATION: &str = "-- replication_publication
@@ -36,10 +36,7 @@ impl Store {
     ) -> Result<bool, Error> {
         let publication = &names.publication;
         let client = self.client().await?;
-        let found = client
-            .query_opt(PUBLICATION, &[publication, &schema, &table])
-            .await;
-        let Some(row) = found.map_err(Error::database("replication_publication"))? else {
+        let Some(row) = query::row(&client, PUBLICATION, &[publication, &schema, &table]).await? else {
             return Ok(false);
         };
         let mut columns = Columns::of(&row);
@@ -70,11 +67,11 @@ impl Store {
              with (publish = 'insert', publish_via_partition_root = true)"
         );
         let client = self.client().await?;
-        let Err(error) = client.batch_execute(&create).await else {
+        let Err(error) = query::command(&client, "replication_create_publication", &create).await else {
             tracing::info!(publication, "publication created");
             return Ok(());
         };
-        match error.code() {
+        match error.sql_state() {
             Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
             Some(&SqlState::UNDEFINED_TABLE) => Err(Error::Setup(format!(
                 "one of the tables {tables} does not exist: run `posthaste migrate`, or make your own outbox"
@@ -83,7 +80,7 @@ impl Store {
                 "the publication `{publication}` is missing and the connector's role may not make it: as the owner of \
                  {tables}, run `{create}`"
             ))),
-            _ => Err(Error::database("replication_create_publication")(error)),
+            _ => Err(error),
         }
     }
 }

@@ -49,6 +49,17 @@ pub(crate) async fn row(
     answer.map_err(error)
 }
 
+/// The one row of `sql`, which always has one.
+pub(crate) async fn one(
+    client: &impl Runs,
+    sql: &'static str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Row, Error> {
+    row(client, sql, parameters)
+        .await?
+        .ok_or_else(|| Error::Corrupt(format!("`{}` gave no row", name_of(sql))))
+}
+
 /// Runs `sql` for its effect: the number of rows that it touched.
 pub(crate) async fn execute(
     client: &impl Runs,
@@ -64,4 +75,12 @@ pub(crate) async fn execute(
     let answer = answer.await;
     under_way.end();
     answer.map_err(error)
+}
+
+/// Runs a command whose text names things of the database, which cannot be parameters.
+pub(crate) async fn command(client: &impl Runs, name: &'static str, sql: &str) -> Result<(), Error> {
+    let under_way = client.begin();
+    let answer = client.client().batch_execute(sql).await;
+    under_way.end();
+    answer.map_err(Error::database(name))
 }

@@ -1,9 +1,11 @@
 //! Which partitions there must be, and making those ahead of time. Dropping old ones is another module's.
 
 use chrono::{DateTime, DurationRound as _, NaiveDate, TimeDelta, Utc};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::{Error, Store};
+use crate::row::Columns;
+use crate::{Error, Store, query};
 
 const ADD_PARTITION: &str = "-- add_partition
 select posthaste.add_partition($1, $2, $3, $4, $5, $6)";
@@ -180,15 +182,11 @@ impl Store {
 
     async fn ensure(&self, tables: &[Ranged], now: DateTime<Utc>, days_ahead: u32) -> Result<usize, Error> {
         let client = self.client().await?;
-        let error = Error::database("select_partitions");
-        let statement = client.prepare_cached(SELECT_PARTITIONS).await.map_err(error)?;
-        let rows = client.query(&statement, &[]).await.map_err(error)?;
+        let rows = query::rows(&client, SELECT_PARTITIONS, &[]).await?;
         let present: Vec<String> = rows
             .iter()
-            .map(|row| row.try_get(0).map_err(error))
+            .map(|row| Columns::of(row).take())
             .collect::<Result<_, _>>()?;
-        let error = Error::database("add_partition");
-        let statement = client.prepare_cached(ADD_PARTITION).await.map_err(error)?;
         let mut made = 0;
         for ranged in tables {
             let ahead = TimeDelta::days(days_ahead.into()).min(TimeDelta::hours(ranged.ahead_hours_max));
@@ -198,14 +196,10 @@ impl Store {
                 }
                 let name = ranged.name(start);
                 let (lower, upper) = (ranged.bound(start), ranged.bound(start + ranged.length()));
-                let row = client
-                    .query_one(
-                        &statement,
-                        &[&ranged.table, &name, &ranged.key, &lower, &upper, &ranged.options],
-                    )
-                    .await
-                    .map_err(error)?;
-                made += usize::from(row.try_get::<_, bool>(0).map_err(error)?);
+                let parameters: [&(dyn ToSql + Sync); 6] =
+                    [&ranged.table, &name, &ranged.key, &lower, &upper, &ranged.options];
+                let row = query::one(&client, ADD_PARTITION, &parameters).await?;
+                made += usize::from(Columns::of(&row).take::<bool>()?);
             }
         }
         Ok(made)

@@ -1,9 +1,7 @@
 //! What the connector needs from the database beside its stream: a server that can decode its log, a publication and a slot.
 
-use tokio_postgres::error::SqlState;
-
 use crate::row::Columns;
-use crate::{Error, SlotState, Store};
+use crate::{Error, SlotState, Store, query};
 
 const WAL_LEVEL: &str = "-- replication_wal_level
 select current_setting('wal_level'), rolreplication or rolsuper, rolname::text from pg_catalog.pg_roles where rolname = current_user";
@@ -134,17 +132,13 @@ impl Store {
     /// The database is away.
     pub async fn flushed_lsn(&self) -> Result<u64, Error> {
         let client = self.client().await?;
-        let row = client.query_one(FLUSHED, &[]).await;
-        let row = row.map_err(Error::database("replication_flushed"))?;
+        let row = query::one(&client, FLUSHED, &[]).await?;
         lsn(Columns::of(&row).take()?)
     }
 
     async fn check_server(&self) -> Result<(), Error> {
         let client = self.client().await?;
-        let row = client
-            .query_one(WAL_LEVEL, &[])
-            .await
-            .map_err(Error::database("replication_wal_level"))?;
+        let row = query::one(&client, WAL_LEVEL, &[]).await?;
         let mut columns = Columns::of(&row);
         let (level, may_replicate, role): (&str, bool, &str) =
             (columns.take()?, columns.take()?, columns.take()?);
@@ -160,12 +154,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Whether the database has no schema of ours.
-pub(crate) fn is_missing(error: &tokio_postgres::Error) -> bool {
-    let missing = [&SqlState::UNDEFINED_FUNCTION, &SqlState::INVALID_SCHEMA_NAME];
-    error.code().is_some_and(|code| missing.contains(&code))
 }
 
 #[cfg(test)]

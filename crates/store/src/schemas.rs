@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Pool;
 use parking_lot::RwLock;
 use posthaste_schema::{SCHEMAS, SchemaId};
 use posthaste_types::limits::SCHEMAS_REFRESH_MS_MIN;
 use posthaste_types::topics;
 
-use crate::{Error, Store};
+use crate::lease::Leases;
+use crate::row::Columns;
+use crate::{Error, Store, query};
 
 /// Of each subject the id of this version's schema; a newer version's row stands beside it.
 const SELECT_SCHEMAS: &str = "-- select_schemas
@@ -34,16 +35,16 @@ static FINGERPRINTS: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// often than once in [`SCHEMAS_REFRESH_MS_MIN`].
 #[derive(Clone)]
 pub struct Schemas {
-    pool: Pool,
+    leases: Leases,
     known: Arc<RwLock<Arc<HashMap<String, SchemaId>>>>,
     /// When the table was last read; holding it keeps others from reading it at the same time.
     refreshed: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 impl Schemas {
-    pub(crate) fn new(pool: Pool) -> Self {
+    pub(crate) fn new(leases: Leases) -> Self {
         Self {
-            pool,
+            leases,
             known: Arc::default(),
             refreshed: Arc::default(),
         }
@@ -83,15 +84,13 @@ impl Schemas {
         if refreshed.is_some_and(|at| at.elapsed() < fresh) {
             return Ok(());
         }
-        let client = self.pool.get().await?;
-        let error = Error::database("select_schemas");
-        let statement = client.prepare_cached(SELECT_SCHEMAS).await.map_err(error)?;
-        let rows = client.query(&statement, &[&*FINGERPRINTS]).await.map_err(error)?;
+        let client = self.leases.client().await?;
+        let rows = query::rows(&client, SELECT_SCHEMAS, &[&*FINGERPRINTS]).await?;
         let mut known = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let subject: String = row.try_get(0).map_err(error)?;
-            if let Some(topic) = topics::topic_of_subject(&subject) {
-                known.insert(topic.to_owned(), SchemaId(row.try_get(1).map_err(error)?));
+        for row in &rows {
+            let mut columns = Columns::of(row);
+            if let Some(topic) = topics::topic_of_subject(columns.take()?) {
+                known.insert(topic.to_owned(), SchemaId(columns.take()?));
             }
         }
         *self.known.write() = Arc::new(known);
@@ -131,13 +130,9 @@ impl Store {
         fingerprint: &str,
     ) -> Result<(), Error> {
         let client = self.client().await?;
-        let error = Error::database("record_schema");
-        let statement = client.prepare_cached(RECORD_SCHEMA).await.map_err(error)?;
-        client
-            .execute(&statement, &[&subject, &id.0, &name, &fingerprint])
+        query::execute(&client, RECORD_SCHEMA, &[&subject, &id.0, &name, &fingerprint])
             .await
-            .map_err(error)?;
-        Ok(())
+            .map(drop)
     }
 
     /// Whether the database answers.
@@ -146,9 +141,6 @@ impl Store {
     /// When it does not.
     pub async fn ping(&self) -> Result<(), Error> {
         let client = self.client().await?;
-        let error = Error::database("ping");
-        let statement = client.prepare_cached(PING).await.map_err(error)?;
-        client.query_one(&statement, &[]).await.map_err(error)?;
-        Ok(())
+        query::one(&client, PING, &[]).await.map(drop)
     }
 }

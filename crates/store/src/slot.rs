@@ -172,11 +172,9 @@ impl Store {
     /// [`Error::Setup`]: it is of another database or plugin. The database is away.
     pub async fn slot_state(&self, slot: &str) -> Result<Option<SlotState>, Error> {
         let client = self.client().await?;
-        let row = client
-            .query_opt(SLOT, &[&slot])
-            .await
-            .map_err(Error::database("replication_slot"))?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = query::row(&client, SLOT, &[&slot]).await? else {
+            return Ok(None);
+        };
         let mut columns = Columns::of(&row);
         if !columns.take::<bool>()? {
             return Err(Error::Setup(format!(
@@ -198,9 +196,7 @@ impl Store {
 
 /// Says how to get a slot where the server has none left.
 fn no_slot_left(error: Error) -> Error {
-    let is_full = matches!(&error, Error::Database { source, .. }
-        if source.code() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED));
-    if is_full {
+    if error.sql_state() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) {
         Error::Setup(
             "all replication slots are in use, and making one takes two for a moment: drop those that nobody reads \
              (`select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active and …`) or run \

@@ -1,8 +1,7 @@
 //! What keeps the server's log from filling its disk: how much of it slots may keep, and ingest that closes before.
 
-use crate::replication::is_missing;
 use crate::row::Columns;
-use crate::{Error, Store};
+use crate::{Error, Store, query};
 
 const LOG_BOUND: &str = "-- replication_log_bound
 select setting::bigint from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'";
@@ -21,8 +20,7 @@ impl Store {
     /// The database is away.
     pub async fn is_kept_log_bounded(&self) -> Result<bool, Error> {
         let client = self.client().await?;
-        let row = client.query_one(LOG_BOUND, &[]).await;
-        let row = row.map_err(Error::database("replication_log_bound"))?;
+        let row = query::one(&client, LOG_BOUND, &[]).await?;
         Ok(Columns::of(&row).take::<i64>()? >= 0)
     }
 
@@ -40,13 +38,11 @@ impl Store {
     ) -> Result<(), Error> {
         let client = self.client().await?;
         let bytes_max = bytes_max.map(|max| i64::try_from(max).unwrap_or(i64::MAX));
-        let guarded = client
-            .execute(GUARD, &[&slot, &is_closing, &bytes_max, &share_max])
-            .await;
+        let guarded = query::execute(&client, GUARD, &[&slot, &is_closing, &bytes_max, &share_max]).await;
         match guarded {
             // A database that holds somebody else's outbox has no ingest.
-            Err(error) if is_missing(&error) => Ok(()),
-            other => other.map(drop).map_err(Error::database("replication_guard")),
+            Err(error) if error.is_undefined_function() => Ok(()),
+            other => other.map(drop),
         }
     }
 
@@ -56,8 +52,7 @@ impl Store {
     /// The database is away.
     pub async fn is_intake_closed(&self) -> Result<bool, Error> {
         let client = self.client().await?;
-        let row = client.query_one(IS_INTAKE_CLOSED, &[]).await;
-        let row = row.map_err(Error::database("is_intake_closed"))?;
+        let row = query::one(&client, IS_INTAKE_CLOSED, &[]).await?;
         Columns::of(&row).take()
     }
 }

@@ -16,11 +16,11 @@ fn store(world: &World, pool_size: usize) -> Store {
     .unwrap()
 }
 
-/// Holds what every read of tasks needs, until it is dropped.
-async fn lock(world: &World) -> Client {
+/// Holds a table that statements need, until it is dropped.
+async fn lock(world: &World, table: &str) -> Client {
     let locking = connect(&world.options("lock").url).await;
     locking
-        .batch_execute("begin; lock table posthaste.tasks")
+        .batch_execute(&format!("begin; lock table {table}"))
         .await
         .unwrap();
     locking
@@ -28,6 +28,9 @@ async fn lock(world: &World) -> Client {
 
 /// How long is waited for what has to come: past it a test fails rather than hang.
 const FAR: Duration = Duration::from_secs(60);
+
+/// Within it what nothing stands before is answered.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Waits until so many statements of the store wait for a lock.
 async fn until_blocked(database: &Client, count: i64) {
@@ -50,7 +53,7 @@ async fn list(store: Store) {
 fn a_read_that_is_given_up_is_cancelled_and_its_connection_serves_others() {
     with_world("given_up_read", |world| async move {
         let store = store(&world, 1);
-        let _locked = lock(&world).await;
+        let _locked = lock(&world, "posthaste.tasks").await;
         let reading = tokio::spawn(list(store.clone()));
         until_blocked(&world.database, 1).await;
         reading.abort();
@@ -59,10 +62,28 @@ fn a_read_that_is_given_up_is_cancelled_and_its_connection_serves_others() {
 }
 
 #[test]
+fn a_look_at_the_schemas_that_is_given_up_is_cancelled_too() {
+    with_world("given_up_look", |world| async move {
+        let store = store(&world, 1);
+        let locked = lock(&world, "posthaste.schemas").await;
+        let looking = tokio::spawn({
+            let store = store.clone();
+            async move { drop(store.schemas().await) }
+        });
+        until_blocked(&world.database, 1).await;
+        looking.abort();
+        // Well before the bound on waits for locks would end the statement.
+        let answered = tokio::time::timeout(SOON, store.ping()).await;
+        answered.expect("nothing stands before it").unwrap();
+        drop(locked);
+    });
+}
+
+#[test]
 fn reads_that_come_and_go_queue_up_no_statements_and_leave_connections_to_others() {
     with_world("given_up_reads", |world| async move {
         let store = store(&world, 8);
-        let _locked = lock(&world).await;
+        let _locked = lock(&world, "posthaste.tasks").await;
         for _ in 0..5 {
             let readers: Vec<_> = (0..20).map(|_| tokio::spawn(list(store.clone()))).collect();
             until_blocked(&world.database, 2).await;
