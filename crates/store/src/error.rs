@@ -37,10 +37,10 @@ pub enum Error {
     /// What waits for its commit has waited for longer than the bound: the database is away or drowning.
     #[error("the queue of `{0}` stands still")]
     QueueStalled(&'static str),
-    /// A grouped write took longer than its bound; whether it was made is unknown.
-    #[error("a grouped write of `{0}` took longer than its bound")]
+    /// A statement took longer than its bound; whether what it writes was written is unknown.
+    #[error("`{0}` took longer than its bound")]
     TimedOut(&'static str),
-    /// What a grouped write failed with, told to each of its callers.
+    /// What a grouped write, or a read for many, failed with, told to each of its callers.
     #[error(transparent)]
     Group(Arc<Self>),
     /// The process is stopping.

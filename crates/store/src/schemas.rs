@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use posthaste_schema::{SCHEMAS, SchemaId};
-use posthaste_types::limits::SCHEMAS_REFRESH_MS_MIN;
+use posthaste_types::limits::{SCHEMAS_REFRESH_MS_MIN, STORE_WAIT_MS_MAX};
 use posthaste_types::topics;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
 use crate::lease::Leases;
 use crate::row::Columns;
@@ -32,13 +34,20 @@ static FINGERPRINTS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// The schema ids of topics. Clones share what they know; a topic that is missing is looked for again, but not more
-/// often than once in [`SCHEMAS_REFRESH_MS_MIN`].
+/// often than once in [`SCHEMAS_REFRESH_MS_MIN`], and nobody waits for longer than [`STORE_WAIT_MS_MAX`].
 #[derive(Clone)]
 pub struct Schemas {
     leases: Leases,
     known: Arc<RwLock<Arc<HashMap<String, SchemaId>>>>,
-    /// When the table was last read; holding it keeps others from reading it at the same time.
-    refreshed: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// The last look at the table; holding it keeps others from looking at the same time.
+    looked: Arc<Mutex<Option<Look>>>,
+}
+
+/// A look at the table of schemas.
+struct Look {
+    at: Instant,
+    /// One that failed answers those who come right after it, too: each would wait for as long.
+    outcome: Result<(), Arc<Error>>,
 }
 
 impl Schemas {
@@ -46,7 +55,7 @@ impl Schemas {
         Self {
             leases,
             known: Arc::default(),
-            refreshed: Arc::default(),
+            looked: Arc::default(),
         }
     }
 
@@ -79,11 +88,25 @@ impl Schemas {
     }
 
     async fn refresh(&self) -> Result<(), Error> {
-        let mut refreshed = self.refreshed.lock().await;
+        let end = Instant::now() + Duration::from_millis(STORE_WAIT_MS_MAX);
+        let late = |_| Error::TimedOut("select_schemas");
+        let mut looked = timeout_at(end, self.looked.lock()).await.map_err(late)?;
         let fresh = Duration::from_millis(SCHEMAS_REFRESH_MS_MIN);
-        if refreshed.is_some_and(|at| at.elapsed() < fresh) {
-            return Ok(());
-        }
+        let is_fresh = |look: &Look| look.at.elapsed() < fresh;
+        let look = match looked.take().filter(is_fresh) {
+            Some(look) => look,
+            None => {
+                let read = timeout_at(end, self.read()).await;
+                Look {
+                    outcome: read.map_err(late).flatten().map_err(Arc::new),
+                    at: Instant::now(),
+                }
+            }
+        };
+        looked.insert(look).outcome.clone().map_err(Error::Group)
+    }
+
+    async fn read(&self) -> Result<(), Error> {
         let client = self.leases.client().await?;
         let rows = query::rows(&client, SELECT_SCHEMAS, &[&*FINGERPRINTS]).await?;
         let mut known = HashMap::with_capacity(rows.len());
@@ -94,7 +117,6 @@ impl Schemas {
             }
         }
         *self.known.write() = Arc::new(known);
-        *refreshed = Some(Instant::now());
         Ok(())
     }
 }
@@ -142,5 +164,65 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         let client = self.client().await?;
         query::one(&client, PING, &[]).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::{ErrorKind, StoreOptions};
+
+    /// A store on a database that takes connections and says nothing.
+    fn silent() -> (TcpListener, Store) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let options = StoreOptions {
+            url: format!("postgresql://a@127.0.0.1:{port}/a?sslmode=disable"),
+            ca: None,
+            pool_size: 4,
+            application_name: "silent".to_owned(),
+        };
+        (listener, Store::new(&options).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_database_keeps_nobody_who_asks_for_a_schema_past_the_bound() {
+        let (_listener, store) = silent();
+        let bound = Duration::from_millis(STORE_WAIT_MS_MAX);
+        let asks = (0..40).map(|n| {
+            let store = &store;
+            async move {
+                // Over three bounds, so that some come while one looks and some after it.
+                tokio::time::sleep(bound * n / 13).await;
+                let began = Instant::now();
+                let error = store.schema_id(&format!("tasks.{n}")).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                began.elapsed()
+            }
+        });
+        let waited = join_all(asks).await;
+        // A timer may be a millisecond late.
+        let longest = waited.iter().max().unwrap();
+        assert!(*longest <= bound + Duration::from_millis(1), "{longest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_failed_answers_those_who_ask_right_after_it_and_no_others() {
+        let (_listener, store) = silent();
+        store.schema_id("tasks.a").await.unwrap_err();
+        let began = Instant::now();
+        let told = store.schema_id("tasks.b").await.unwrap_err();
+        assert!(
+            matches!(told, Error::Group(_)) && began.elapsed().is_zero(),
+            "{told}"
+        );
+        tokio::time::advance(Duration::from_millis(SCHEMAS_REFRESH_MS_MIN)).await;
+        let began = Instant::now();
+        store.schema_id("tasks.b").await.unwrap_err();
+        assert!(!began.elapsed().is_zero(), "it was looked for again");
     }
 }
