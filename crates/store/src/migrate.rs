@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use posthaste_runtime::{Clock as _, SystemClock};
 use sha2::{Digest as _, Sha256};
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::{Client, GenericClient, Row};
 
-use crate::{Error, Store};
+use crate::row::Columns;
+use crate::{Error, Store, query};
 
 /// Each migration once, in order; a released one never changes.
 const MIGRATIONS: &[Migration] = &[
@@ -75,8 +76,13 @@ const DAYS_AHEAD: u32 = 1;
 const LOCK: &str = "-- lock_migrations
 select pg_advisory_lock(7210983644130501)";
 
-const UNLOCK: &str = "-- unlock_migrations
-select pg_advisory_unlock(7210983644130501)";
+/// An index takes as long as its table is large, and who comes second waits for all of it.
+const PATIENCE: &str = "-- migration_patience
+set statement_timeout = 0; set lock_timeout = 0";
+
+/// Back to the bound that all have: behind a migration that waits for a table, everybody else waits for it.
+const BOUND_LOCKS: &str = "-- bound_migrations_locks
+reset lock_timeout";
 
 const PREPARE: &str = "-- prepare_migrations
 create schema if not exists posthaste;
@@ -127,24 +133,20 @@ pub struct MigrationReport {
 }
 
 /// Brings the schema to this version and makes the first partitions. Safe twice and at once: an advisory lock lets one
-/// at a time in, and each migration is one transaction.
+/// at a time in, and each migration is one transaction. The connection is one of its own, so that its patience and the lock
+/// end with it, however this ends.
 ///
 /// # Errors
 /// [`Error::Setup`] when a migration that was applied differs from ours, else what the database says.
 pub async fn migrate(store: &Store) -> Result<MigrationReport, Error> {
-    let mut client = store.client().await?;
-    client
-        .batch_execute(LOCK)
-        .await
-        .map_err(Error::database("lock_migrations"))?;
-    let applied = apply_missing(&mut client).await;
-    // The lock belongs to the connection, which goes back to the pool.
-    client
-        .batch_execute(UNLOCK)
-        .await
-        .map_err(Error::database("unlock_migrations"))?;
+    let (mut client, connection) = store.server().connect().await?;
+    tokio::spawn(connection);
+    for command in [PATIENCE, LOCK, BOUND_LOCKS] {
+        let done = client.batch_execute(command).await;
+        done.map_err(Error::database(query::name_of(command)))?;
+    }
+    let (applied, present) = apply_missing(&mut client).await?;
     drop(client);
-    let (applied, present) = applied?;
     let partitions = store.ensure_partitions(SystemClock.now(), DAYS_AHEAD).await?;
     Ok(MigrationReport {
         applied,
@@ -158,7 +160,8 @@ async fn apply_missing(client: &mut Client) -> Result<(Vec<&'static str>, usize)
         .batch_execute(PREPARE)
         .await
         .map_err(Error::database("prepare_migrations"))?;
-    let present = select_applied(client).await?;
+    let present = client.query(SELECT_APPLIED, &[]).await;
+    let present = versions(&present.map_err(Error::database("select_applied"))?)?;
     let missing = missing(&present)?;
     let mut applied = Vec::with_capacity(missing.len());
     for migration in missing {
@@ -193,11 +196,12 @@ async fn revoke_functions(client: &impl GenericClient) -> Result<(), Error> {
 }
 
 /// Versions and checksums, in order.
-async fn select_applied(client: &Client) -> Result<Vec<(i32, String)>, Error> {
-    let error = Error::database("select_applied");
-    let rows = client.query(SELECT_APPLIED, &[]).await.map_err(error)?;
+fn versions(rows: &[Row]) -> Result<Vec<(i32, String)>, Error> {
     rows.iter()
-        .map(|row| Ok((row.try_get(0).map_err(error)?, row.try_get(1).map_err(error)?)))
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.take()?, columns.take()?))
+        })
         .collect()
 }
 
@@ -226,9 +230,9 @@ fn missing(present: &[(i32, String)]) -> Result<Vec<&'static Migration>, Error> 
 /// [`Error::Setup`] that names `posthaste migrate` when not; what the database says when it cannot be asked.
 pub async fn check_migrated(store: &Store) -> Result<(), Error> {
     let client = store.client().await?;
-    let present = match select_applied(&client).await {
+    let present = match query::rows(&client, SELECT_APPLIED, &[]).await {
         Err(error) if error.is_undefined() => Vec::new(),
-        present => present?,
+        rows => versions(&rows?)?,
     };
     match missing(&present)?.as_slice() {
         [] => Ok(()),

@@ -28,6 +28,25 @@ fn migrating_twice_and_at_once_applies_each_migration_once() {
 }
 
 #[test]
+fn a_migration_may_take_long_but_waits_for_tables_as_briefly_as_all() {
+    with_store("migrate_bounds", async |store, database| {
+        let note = "create table seen (statement_timeout text, lock_timeout text);
+            create function note() returns event_trigger language plpgsql as $$ begin
+                insert into public.seen values (current_setting('statement_timeout'), current_setting('lock_timeout'));
+            end $$;
+            create event trigger note on ddl_command_start when tag in ('CREATE TABLE', 'CREATE INDEX')
+                execute function note()";
+        database.batch_execute(note).await.unwrap();
+        migrate(&store).await.unwrap();
+        // Partitions, which come after, are made within the bounds of all statements.
+        let seen = "select distinct statement_timeout, lock_timeout from seen order by 1";
+        let seen = database.query(seen, &[]).await.unwrap();
+        let seen: Vec<(&str, &str)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(seen, [("0", "10s"), ("30s", "10s")]);
+    });
+}
+
+#[test]
 fn a_migration_that_was_applied_with_another_text_is_named() {
     with_world("migrate_checksum", async |world| {
         world
