@@ -53,7 +53,7 @@ const LIST_TASKS: &str = concat!(
               and ($8::text is null or t.channel = $8)
               and ($9::text is null or t.key = $9)
               and ($10::jsonb is null or t.tags @> $10)
-              and ($11::timestamptz is null or t.created_at > $11)
+              and ($11::timestamptz is null or t.created_at >= $11)
               and ($12::timestamptz is null or t.created_at < $12)
             order by t.tenant desc, t.id desc
             limit $13
@@ -88,7 +88,7 @@ pub struct TaskFilter {
     pub key: Option<String>,
     /// With all of these tags.
     pub tags: BTreeMap<String, String>,
-    /// Submitted after it.
+    /// Submitted then or later.
     pub created_after: Option<DateTime<Utc>>,
     /// Submitted before it.
     pub created_before: Option<DateTime<Utc>>,
