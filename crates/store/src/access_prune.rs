@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use posthaste_types::limits::ACCESS_PRUNE_ROW_COUNT_MAX;
 use tokio_postgres::types::ToSql;
 
-use crate::list::first_id_of;
+use crate::first_id::first_id_of;
 use crate::{Error, Store, query};
 
 // Keys are few, so they are all looked at. `least` passes over what is null.

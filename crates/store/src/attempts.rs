@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::endpoints::kind_of;
+use crate::first_id::first_id_of;
 use crate::row::Columns;
 use crate::{Error, Store, query};
 
@@ -77,7 +78,8 @@ impl Store {
         filter: &AttemptFilter,
         limit: i64,
     ) -> Result<Vec<WebhookAttempt>, Error> {
-        let oldest = filter.since.map_or(Uuid::nil(), first_id_at);
+        // An attempt's id is made when it has ended, so it is never below the first one of its beginning.
+        let oldest = filter.since.map_or(Uuid::nil(), first_id_of);
         let before = filter.before.map_or(Uuid::max(), AttemptId::uuid);
         let client = self.client_for_long_read().await?;
         let rows = query::rows(
@@ -95,13 +97,6 @@ impl Store {
         .await?;
         rows.iter().map(attempt_of_row).collect()
     }
-}
-
-/// A bound below every UUIDv7 made at `time` or later. An attempt's id is made when the attempt has ended, so it is
-/// never below the bound of the attempt's beginning.
-fn first_id_at(time: DateTime<Utc>) -> Uuid {
-    let millis = u128::try_from(time.timestamp_millis()).unwrap_or(0);
-    Uuid::from_u128(millis.min((1 << 48) - 1) << 80)
 }
 
 fn attempt_of_row(row: &Row) -> Result<WebhookAttempt, Error> {

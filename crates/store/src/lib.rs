@@ -12,6 +12,7 @@ mod conninfo;
 mod end_point;
 mod endpoints;
 mod error;
+mod first_id;
 mod group;
 mod handshake_error;
 mod held_key;

@@ -8,6 +8,7 @@ use posthaste_types::limits::{LIST_SCAN_ROW_COUNT_MAX, PAGE_BYTES_MAX};
 use posthaste_types::{Task, TaskId, TaskState};
 use uuid::Uuid;
 
+use crate::first_id::first_id_of;
 use crate::lease::Runs;
 use crate::row::{task_columns, task_of_row};
 use crate::{Error, Store, query};
@@ -122,13 +123,6 @@ impl Range {
             high: after.map_or(high, |id| high.min(id.uuid())),
         }
     }
-}
-
-/// The lowest UUIDv7 of a time: its first 48 bits are milliseconds.
-pub(crate) fn first_id_of(time: DateTime<Utc>) -> Uuid {
-    const MILLISECONDS_MAX: i64 = (1 << 48) - 1;
-    let milliseconds = time.timestamp_millis().clamp(0, MILLISECONDS_MAX);
-    Uuid::from_u128(u128::from(milliseconds.unsigned_abs()) << 80)
 }
 
 impl Store {
