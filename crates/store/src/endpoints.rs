@@ -100,8 +100,9 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A webhook endpoint as it is stored.
-#[derive(Debug, Clone, PartialEq)]
+/// A webhook endpoint as it is stored; its debug form hides the URL and the headers' values, which may be or hold
+/// credentials.
+#[derive(Clone, PartialEq)]
 pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
@@ -137,6 +138,18 @@ pub struct Endpoint {
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("id", &self.id)
+            .field("tenant", &self.tenant)
+            .field("header_names", &self.headers.keys())
+            .field("enabled", &self.enabled)
+            .field("updated_at", &self.updated_at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -352,4 +365,38 @@ fn endpoint_of_row(row: &Row) -> Result<Endpoint, Error> {
         created_at: columns.take()?,
         updated_at: columns.take()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoints_debug_form_names_its_headers_and_shows_no_credentials() {
+        let endpoint = Endpoint {
+            id: EndpointId::from_uuid(Uuid::nil()),
+            tenant: "acme".to_owned(),
+            url: "https://user:hidden@example.com/hidden?token=hidden".to_owned(),
+            events: vec![EventKind::Done],
+            channels: Vec::new(),
+            types: Vec::new(),
+            description: String::new(),
+            headers: BTreeMap::from([("authorization".to_owned(), "Bearer hidden".to_owned())]),
+            rate_per_s: None,
+            max_in_flight: 1,
+            ordered: false,
+            signing: "v1".to_owned(),
+            key: SigningKey::new(b"hidden".to_vec()),
+            enabled: true,
+            disabled_reason: None,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+        };
+        let shown = format!("{endpoint:?}");
+        assert!(
+            shown.contains("authorization") && shown.contains("acme"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
 }
