@@ -227,7 +227,7 @@ impl Write for OutcomeWrite {
         _again: bool,
     ) -> Result<Vec<()>, Error> {
         let attempts: Vec<&WebhookAttempt> = items.iter().filter_map(|item| item.attempt.as_ref()).collect();
-        let (settled, retries) = nexts(items);
+        let nexts = Nexts::of(items);
         let answered = client
             .execute(
                 statement,
@@ -245,36 +245,15 @@ impl Write for OutcomeWrite {
                     &column(&attempts, |attempt| attempt.took_ms),
                     &column(&attempts, |attempt| attempt.at),
                     &column(&attempts, |attempt| attempt.next_at),
-                    &settled
-                        .iter()
-                        .map(|(endpoint_id, _)| *endpoint_id)
-                        .collect::<Vec<_>>(),
-                    &settled.iter().map(|(_, event_id)| *event_id).collect::<Vec<_>>(),
-                    &retries
-                        .iter()
-                        .map(|(retry, _)| retry.endpoint_id.uuid())
-                        .collect::<Vec<_>>(),
-                    &retries
-                        .iter()
-                        .map(|(retry, _)| retry.event_id.uuid())
-                        .collect::<Vec<_>>(),
-                    &retries
-                        .iter()
-                        .map(|(retry, _)| retry.task_id.uuid())
-                        .collect::<Vec<_>>(),
-                    &retries
-                        .iter()
-                        .map(|(retry, _)| retry.kind.as_str())
-                        .collect::<Vec<_>>(),
-                    &retries
-                        .iter()
-                        .map(|(retry, _)| &retry.body[..])
-                        .collect::<Vec<_>>(),
-                    &retries
-                        .iter()
-                        .map(|(retry, _)| retry.attempt_count)
-                        .collect::<Vec<_>>(),
-                    &retries.iter().map(|(_, due_at)| *due_at).collect::<Vec<_>>(),
+                    &nexts.settled_endpoints,
+                    &nexts.settled_events,
+                    &column(&nexts.retries, |retry| retry.endpoint_id.uuid()),
+                    &column(&nexts.retries, |retry| retry.event_id.uuid()),
+                    &column(&nexts.retries, |retry| retry.task_id.uuid()),
+                    &column(&nexts.retries, |retry| retry.kind.as_str()),
+                    &column(&nexts.retries, |retry| &retry.body[..]),
+                    &column(&nexts.retries, |retry| retry.attempt_count),
+                    &nexts.due_ats,
                 ],
             )
             .await;
@@ -283,32 +262,46 @@ impl Write for OutcomeWrite {
     }
 }
 
-/// A delivery and when it is due.
-type Due<'a> = (&'a WebhookRetry, DateTime<Utc>);
+/// What is next for each delivery of a batch, column by column where the statement has it so.
+#[derive(Default)]
+struct Nexts<'a> {
+    settled_endpoints: Vec<Uuid>,
+    settled_events: Vec<Uuid>,
+    retries: Vec<&'a WebhookRetry>,
+    /// When each of the retries is due.
+    due_ats: Vec<DateTime<Utc>>,
+}
 
-/// What is next for each delivery of a batch, each delivery once: a statement may not touch a row twice. An event that
-/// came twice may have two outcomes; to have succeeded counts for more, then the further attempt.
-fn nexts<'a>(items: &[&'a WebhookOutcome]) -> (Vec<(Uuid, Uuid)>, Vec<Due<'a>>) {
-    let rank = |next: &WebhookNext| match next {
-        WebhookNext::Settled { .. } => i32::MAX,
-        WebhookNext::Retry { retry, .. } => retry.attempt_count,
-    };
-    let mut by_key: HashMap<(Uuid, Uuid), &'a WebhookNext> = HashMap::with_capacity(items.len());
-    for item in items {
-        let kept = by_key.entry(item.next.key()).or_insert(&item.next);
-        if rank(&item.next) > rank(kept) {
-            *kept = &item.next;
+impl<'a> Nexts<'a> {
+    /// Each delivery once: a statement may not touch a row twice. An event that came twice may have two outcomes; to have
+    /// succeeded counts for more, then the further attempt.
+    fn of(items: &[&'a WebhookOutcome]) -> Self {
+        let rank = |next: &WebhookNext| match next {
+            WebhookNext::Settled { .. } => i32::MAX,
+            WebhookNext::Retry { retry, .. } => retry.attempt_count,
+        };
+        let mut by_key: HashMap<(Uuid, Uuid), &'a WebhookNext> = HashMap::with_capacity(items.len());
+        for item in items {
+            let kept = by_key.entry(item.next.key()).or_insert(&item.next);
+            if rank(&item.next) > rank(kept) {
+                *kept = &item.next;
+            }
         }
-    }
-    let mut settled = Vec::new();
-    let mut retries = Vec::new();
-    for (key, next) in by_key {
-        match next {
-            WebhookNext::Settled { .. } => settled.push(key),
-            WebhookNext::Retry { retry, due_at } => retries.push((retry, *due_at)),
+        let mut nexts = Self::default();
+        for ((endpoint, event), next) in by_key {
+            match next {
+                WebhookNext::Settled { .. } => {
+                    nexts.settled_endpoints.push(endpoint);
+                    nexts.settled_events.push(event);
+                }
+                WebhookNext::Retry { retry, due_at } => {
+                    nexts.retries.push(retry);
+                    nexts.due_ats.push(*due_at);
+                }
+            }
         }
+        nexts
     }
-    (settled, retries)
 }
 
 #[cfg(test)]
@@ -351,14 +344,11 @@ mod tests {
             retry(2, 3),
             retry(2, 1),
         ];
-        let (settled, retries) = nexts(&items.iter().collect::<Vec<_>>());
-        assert_eq!(settled, [(Uuid::from_u128(1), Uuid::from_u128(1))]);
-        assert_eq!(
-            retries
-                .iter()
-                .map(|(retry, _)| retry.attempt_count)
-                .collect::<Vec<_>>(),
-            [3]
-        );
+        let items: Vec<&WebhookOutcome> = items.iter().collect();
+        let nexts = Nexts::of(&items);
+        assert_eq!(nexts.settled_endpoints, [Uuid::from_u128(1)]);
+        assert_eq!(nexts.settled_events, [Uuid::from_u128(1)]);
+        assert_eq!(column(&nexts.retries, |retry| retry.attempt_count), [3]);
+        assert_eq!(nexts.due_ats.len(), 1);
     }
 }
