@@ -221,17 +221,22 @@ begin
     end if;
 end $$;
 
--- Refuses whoever was not told that he may submit for the tenant. `current_user` is the owner: submit() runs for him.
+-- Refuses whoever was not told that he may submit for the tenant. `current_user` is the owner: submit() runs for him. The
+-- caller is the role that the session has taken with `set role`, which the setting goes on to tell here, else the one that
+-- it logged in as; so a pooler's own memberships are nothing to whoever it serves. As everywhere in Postgres, a role has
+-- what it inherits, and has to take on by `set role` what it does not.
 create function posthaste.check_submitter(tenant text) returns void language plpgsql as $$
+declare
+    caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
 begin
-    if pg_has_role(session_user, current_user, 'member') or exists (
+    if pg_has_role(caller, current_user, 'usage') or exists (
         select from posthaste.submitters submitter
         join pg_roles on pg_roles.oid = submitter.role
-        where submitter.tenant = check_submitter.tenant and pg_has_role(session_user, pg_roles.oid, 'member')
+        where submitter.tenant = check_submitter.tenant and pg_has_role(caller, pg_roles.oid, 'usage')
     ) then
         return;
     end if;
-    raise exception 'posthaste.submit: % may not submit for the tenant %', session_user, to_json(tenant)
+    raise exception 'posthaste.submit: % may not submit for the tenant %', caller, to_json(tenant)
         using errcode = 'insufficient_privilege',
             hint = 'The owner of the schema allows it: select posthaste.allow_submit(role, tenant).';
 end $$;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use posthaste_schema::{SchemaId, TASK_REQUESTED, TaskRequested, WriterSchemas};
-use posthaste_store::Submitted;
 use posthaste_types::{RetryPolicy, TaskId, TaskState};
 use proptest::collection::btree_map;
 use proptest::option::of;
@@ -15,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::world::{REQUESTED_ID, World, connect, keyed, task, with_world};
+use crate::world::{REQUESTED_ID, World, with_world};
 
 const CASE_COUNT: usize = 500;
 
@@ -94,7 +93,8 @@ fn the_bytes_are_those_of_the_programs_encoder() {
     });
 }
 
-async fn submit(world: &World, arguments: &str) -> TaskId {
+/// Submits as the owner.
+pub(crate) async fn submit(world: &World, arguments: &str) -> TaskId {
     let sql = format!("select posthaste.submit({arguments})");
     world.query(&sql, &[]).await[0]
         .get::<_, String>(0)
@@ -178,58 +178,6 @@ fn what_is_rolled_back_never_was() {
 }
 
 #[test]
-fn a_key_gives_the_first_task_again_refuses_another_submission_and_is_one_with_that_of_http() {
-    with_world("sql_keys", async |world| {
-        let first = submit(&world, "'a', '1', idempotency_key => 'k'").await;
-        assert_eq!(submit(&world, "'a', '1', idempotency_key => 'k'").await, first);
-        let other = world
-            .database
-            .query("select posthaste.submit('a', '2', idempotency_key => 'k')", &[])
-            .await;
-        assert_eq!(
-            other.unwrap_err().code(),
-            Some(&SqlState::INVALID_PARAMETER_VALUE)
-        );
-        assert_eq!(
-            world.submitter.submit(keyed(&task(), "k", 1)).await.unwrap(),
-            Submitted::KeyReused
-        );
-        // Over HTTP it is in progress for as long as the application's transaction is.
-        world.database.batch_execute("begin").await.unwrap();
-        submit(&world, "'a', idempotency_key => 'open'").await;
-        let over_http = keyed(&task(), "open", 1);
-        assert_eq!(
-            world.submitter.submit(over_http.clone()).await.unwrap(),
-            Submitted::InProgress
-        );
-        world.database.batch_execute("rollback").await.unwrap();
-        assert_eq!(
-            world.submitter.submit(over_http).await.unwrap(),
-            Submitted::Stored
-        );
-    });
-}
-
-#[test]
-fn two_transactions_with_one_key_wait_for_each_other_and_make_one_task() {
-    with_world("sql_wait", async |world| {
-        let other = connect(&world.options("other").url).await;
-        let submit_other = "select posthaste.submit('a', idempotency_key => 'k')";
-        world.database.batch_execute("begin").await.unwrap();
-        let first = submit(&world, "'a', idempotency_key => 'k'").await;
-        let (second, ()) = tokio::join!(other.query_one(submit_other, &[]), async {
-            // Until it waits.
-            let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
-            while world.count(waits, &[]).await == 0 {
-                tokio::task::yield_now().await;
-            }
-            world.database.batch_execute("commit").await.unwrap();
-        });
-        assert_eq!(second.unwrap().get::<_, String>(0), first.to_string());
-    });
-}
-
-#[test]
 fn what_is_wrong_is_refused_and_named() {
     with_world("sql_refused", async |world| {
         let deep = format!("'a', ('{}' || '{}')::json", "[".repeat(129), "]".repeat(129));
@@ -290,87 +238,6 @@ fn what_is_wrong_is_refused_and_named() {
         )
         .await;
         assert_eq!(world.count("select count(*) from posthaste.tasks", &[]).await, 1);
-    });
-}
-
-/// A connection as a role that may log in and nothing else.
-async fn application(world: &World, role: &str) -> tokio_postgres::Client {
-    let sql = format!("create role {role} login password 'x'");
-    world.database.batch_execute(&sql).await.unwrap();
-    let mut config: tokio_postgres::Config = world.options("application").url.parse().unwrap();
-    config.user(role).password("x");
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
-#[test]
-fn a_role_that_may_submit_may_do_nothing_else() {
-    with_world("sql_roles", async |world| {
-        let shop = application(&world, "sql_roles_shop").await;
-        let submit_for = |tenant: &str| format!("select posthaste.submit('a', tenant => '{tenant}')");
-        let refused = SqlState::INSUFFICIENT_PRIVILEGE;
-        let code = |outcome: Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>| {
-            outcome.unwrap_err().code().cloned()
-        };
-        assert_eq!(
-            code(shop.query(&submit_for("default"), &[]).await),
-            Some(refused.clone())
-        );
-        let allow = "select posthaste.allow_submit('sql_roles_shop', 'default')";
-        world.query(allow, &[]).await;
-        shop.query(&submit_for("default"), &[]).await.unwrap();
-        assert_eq!(
-            code(shop.query(&submit_for("other"), &[]).await),
-            Some(refused.clone())
-        );
-        assert_eq!(code(shop.query(allow, &[]).await), Some(refused.clone()));
-        for row in world.query("select relname::text from pg_class where relnamespace = 'posthaste'::regnamespace and relkind in ('r', 'p')", &[]).await {
-            let table: &str = row.get(0);
-            for sql in [
-                format!("select from posthaste.{table}"),
-                format!("insert into posthaste.{table} default values"),
-                format!("delete from posthaste.{table}"),
-            ] {
-                assert_eq!(code(shop.query(&sql, &[]).await), Some(refused.clone()), "{sql}");
-            }
-        }
-        let executable = "select count(*) from pg_proc where pronamespace = 'posthaste'::regnamespace
-            and has_function_privilege('sql_roles_shop', oid, 'execute') and proname <> 'submit'";
-        assert_eq!(world.count(executable, &[]).await, 0);
-        world
-            .query("select posthaste.forbid_submit('sql_roles_shop', 'default')", &[])
-            .await;
-        assert_eq!(code(shop.query(&submit_for("default"), &[]).await), Some(refused));
-        drop(shop);
-    });
-}
-
-#[test]
-fn a_role_of_a_dropped_roles_name_has_none_of_its_tenants() {
-    with_world("sql_dropped", async |world| {
-        let act = async |sql: &str| world.database.batch_execute(sql).await;
-        drop(application(&world, "sql_dropped_shop").await);
-        let allow = |tenant: &str| format!("select posthaste.allow_submit('sql_dropped_shop', '{tenant}')");
-        act(&allow("default")).await.unwrap();
-        let dropped = "drop owned by sql_dropped_shop; drop role sql_dropped_shop";
-        act(dropped).await.unwrap();
-        let shop = application(&world, "sql_dropped_shop").await;
-        act(&allow("beta")).await.unwrap();
-        let submit = |tenant: &str| format!("select posthaste.submit('a', tenant => '{tenant}')");
-        shop.batch_execute(&submit("beta")).await.unwrap();
-        let error = shop.batch_execute(&submit("default")).await.unwrap_err();
-        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
-        drop(shop);
-        act(dropped).await.unwrap();
-        // There is nothing left to take back, and nobody to give anything to.
-        act("select posthaste.forbid_submit('sql_dropped_shop', 'beta')")
-            .await
-            .unwrap();
-        let left = "select count(*) from posthaste.submitters";
-        assert_eq!(world.count(left, &[]).await, 0);
-        let error = act(&allow("beta")).await.unwrap_err();
-        assert_eq!(error.code(), Some(&SqlState::UNDEFINED_OBJECT));
     });
 }
 

@@ -1,0 +1,59 @@
+//! Idempotency keys of `posthaste.submit`.
+
+use posthaste_store::Submitted;
+use tokio_postgres::error::SqlState;
+
+use crate::sql_submit::submit;
+use crate::world::{connect, keyed, task, with_world};
+
+#[test]
+fn a_key_gives_the_first_task_again_refuses_another_submission_and_is_one_with_that_of_http() {
+    with_world("sql_keys", async |world| {
+        let first = submit(&world, "'a', '1', idempotency_key => 'k'").await;
+        assert_eq!(submit(&world, "'a', '1', idempotency_key => 'k'").await, first);
+        let other = world
+            .database
+            .query("select posthaste.submit('a', '2', idempotency_key => 'k')", &[])
+            .await;
+        assert_eq!(
+            other.unwrap_err().code(),
+            Some(&SqlState::INVALID_PARAMETER_VALUE)
+        );
+        assert_eq!(
+            world.submitter.submit(keyed(&task(), "k", 1)).await.unwrap(),
+            Submitted::KeyReused
+        );
+        // Over HTTP it is in progress for as long as the application's transaction is.
+        world.database.batch_execute("begin").await.unwrap();
+        submit(&world, "'a', idempotency_key => 'open'").await;
+        let over_http = keyed(&task(), "open", 1);
+        assert_eq!(
+            world.submitter.submit(over_http.clone()).await.unwrap(),
+            Submitted::InProgress
+        );
+        world.database.batch_execute("rollback").await.unwrap();
+        assert_eq!(
+            world.submitter.submit(over_http).await.unwrap(),
+            Submitted::Stored
+        );
+    });
+}
+
+#[test]
+fn two_transactions_with_one_key_wait_for_each_other_and_make_one_task() {
+    with_world("sql_wait", async |world| {
+        let other = connect(&world.options("other").url).await;
+        let submit_other = "select posthaste.submit('a', idempotency_key => 'k')";
+        world.database.batch_execute("begin").await.unwrap();
+        let first = submit(&world, "'a', idempotency_key => 'k'").await;
+        let (second, ()) = tokio::join!(other.query_one(submit_other, &[]), async {
+            // Until it waits.
+            let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+            while world.count(waits, &[]).await == 0 {
+                tokio::task::yield_now().await;
+            }
+            world.database.batch_execute("commit").await.unwrap();
+        });
+        assert_eq!(second.unwrap().get::<_, String>(0), first.to_string());
+    });
+}
