@@ -279,13 +279,21 @@ end $$;
 
 -- Submits a task with the transaction: it is there, and runs, when that commits, and never was when it does not.
 -- Returns the task's id; with an idempotency key that of the first task, when the same was submitted before.
+--
+-- What the caller has set changes nothing: a submission has the same fingerprint in every time zone and with any number of
+-- digits, a day of the keys' buckets has 24 hours where clocks are put forward, and a backslash in these functions is one.
 create function posthaste.submit(
     type text, payload json default 'null', queue text default 'default', key text default null,
     channel text default null, priority integer default 5, not_before timestamptz default null,
     delay_s double precision default null, deadline timestamptz default null,
     timeout_s double precision default null, retry jsonb default null, tags jsonb default null,
     idempotency_key text default null, tenant text default 'default', traceparent text default null
-) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+) returns text language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set extra_float_digits = 1
+set standard_conforming_strings = on
+as $$
 declare
     at timestamptz := clock_timestamp();
     id uuid := posthaste.new_id(at);

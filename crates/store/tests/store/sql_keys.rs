@@ -1,5 +1,6 @@
 //! Idempotency keys of `posthaste.submit`.
 
+use chrono::{Datelike as _, TimeDelta, Utc};
 use posthaste_store::Submitted;
 use tokio_postgres::error::SqlState;
 
@@ -55,5 +56,44 @@ fn two_transactions_with_one_key_wait_for_each_other_and_make_one_task() {
             world.database.batch_execute("commit").await.unwrap();
         });
         assert_eq!(second.unwrap().get::<_, String>(0), first.to_string());
+    });
+}
+
+#[test]
+fn what_the_caller_has_set_changes_neither_the_submission_nor_its_key() {
+    with_world("sql_settings", async |world| {
+        // Its clocks are put forward within today, so that this day of UTC is no day there.
+        let today = Utc::now().ordinal0();
+        let zone = format!(
+            "set timezone = 'WINTER0SUMMER,{today}/12,{}'",
+            (today + 100) % 365
+        );
+        let later = (Utc::now() + TimeDelta::days(2)).to_rfc3339();
+        for argument in [
+            &format!("not_before => '{later}'"),
+            &format!("deadline => '{later}'"),
+            "delay_s => 0.1::float8 + 0.2",
+            "timeout_s => 0.1::float8 + 0.2",
+        ] {
+            let key = argument.split_once(' ').unwrap().0;
+            let payload = r#"('"' || chr(92) || 'u00e9"')::json"#;
+            let arguments = format!("'a', {payload}, {argument}, idempotency_key => '{key}'");
+            let mut ids = Vec::new();
+            for settings in [
+                // First, since a session reads a function's text once.
+                "set standard_conforming_strings = off",
+                zone.as_str(),
+                "reset all",
+                "set timezone = 'Europe/Berlin'; set datestyle = 'SQL, DMY'",
+                "set extra_float_digits = -15",
+                "set extra_float_digits = 3",
+                "discard all",
+            ] {
+                world.database.batch_execute(settings).await.unwrap();
+                ids.push(submit(&world, &arguments).await);
+            }
+            ids.dedup();
+            assert_eq!(ids.len(), 1, "{key}");
+        }
     });
 }
