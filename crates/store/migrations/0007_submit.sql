@@ -242,26 +242,30 @@ begin
 end $$;
 
 -- Takes the key until the transaction ends, waiting for whoever else has it: null when it is new, else the task that the
--- same submission made before. The transaction may take until tomorrow, and may have begun yesterday: its buckets are
--- those from its start to a day from now, all but the last one as guards (see 0005_idempotency.sql).
-create function posthaste.take_key(
-    key text, tenant text, fingerprint bytea, id uuid, created_at timestamptz, scheduled boolean
-) returns uuid language plpgsql as $$
+-- same submission made before.
+create function posthaste.take_key(key text, tenant text, fingerprint bytea) returns uuid language plpgsql as $$
 declare
     held record;
-    bucket timestamptz;
-    last timestamptz := posthaste.idempotency_bucket(clock_timestamp() + interval '1 day');
 begin
     perform pg_advisory_xact_lock(hashtextextended(tenant, hashtextextended(key, 7210983644130502)));
     select k.fingerprint, k.task_id into held from posthaste.idempotency_keys k
     where k.key = take_key.key and k.tenant = take_key.tenant and not k.guard;
-    if found then
-        if held.fingerprint <> fingerprint then
-            perform posthaste.refuse('idempotency_key', 'was used for another submission',
-                'Give this submission a key of its own.');
-        end if;
-        return held.task_id;
+    if held.fingerprint <> fingerprint then
+        perform posthaste.refuse('idempotency_key', 'was used for another submission',
+            'Give this submission a key of its own.');
     end if;
+    return held.task_id;
+end $$;
+
+-- Keeps a key that was taken and is new. The transaction may take until tomorrow, and may have begun yesterday: its buckets
+-- are those from its start to a day from now, all but the last one as guards (see 0005_idempotency.sql).
+create function posthaste.keep_key(
+    key text, tenant text, fingerprint bytea, id uuid, created_at timestamptz, scheduled boolean
+) returns void language plpgsql as $$
+declare
+    bucket timestamptz;
+    last timestamptz := posthaste.idempotency_bucket(clock_timestamp() + interval '1 day');
+begin
     for bucket in
         select generate_series(posthaste.idempotency_bucket(now() - posthaste.idempotency_overlap()), last, '1 day')
     loop
@@ -274,7 +278,6 @@ begin
                 using errcode = 'serialization_failure', hint = 'Repeat the transaction.';
         end if;
     end loop;
-    return null;
 end $$;
 
 -- Submits a task with the transaction: it is there, and runs, when that commits, and never was when it does not.
@@ -295,13 +298,14 @@ set extra_float_digits = 1
 set standard_conforming_strings = on
 as $$
 declare
-    at timestamptz := clock_timestamp();
-    id uuid := posthaste.new_id(at);
+    at timestamptz;
+    id uuid;
     policy jsonb;
     schema_id integer;
     starts_at timestamptz := not_before;
     timeout_ms bigint;
     is_scheduled boolean;
+    fingerprint bytea;
     first uuid;
 begin
     perform posthaste.check_submitter(tenant);
@@ -322,24 +326,37 @@ begin
         perform posthaste.refuse('delay_s', 'excludes not_before: give one of the two');
     elsif delay_s not between 0 and 31622400 then
         perform posthaste.refuse('delay_s', 'must be from 0 to 31622400 seconds');
-    elsif delay_s > 0 then
-        starts_at := at + delay_s * interval '1 second';
-    end if;
-    perform posthaste.check_time('not_before', not_before, at);
-    perform posthaste.check_time('deadline', deadline, at);
-    if starts_at >= deadline then
-        perform posthaste.refuse('deadline', 'must be after the time that the task waits for');
     elsif timeout_s not between 0.001 and 86400 then
         perform posthaste.refuse('timeout_s', 'must be from 0.001 to 86400 seconds');
     end if;
     timeout_ms := trunc(timeout_s::numeric * 1000);
-    is_scheduled := coalesce(starts_at > at, false);
     if traceparent is null then
         traceparent := format('00-%s-%s-01', replace(gen_random_uuid()::text, '-', ''),
             substr(replace(gen_random_uuid()::text, '-', ''), 17));
     elsif traceparent !~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' then
         perform posthaste.refuse('traceparent', 'must be a W3C traceparent of version 00');
     end if;
+    -- Before all that depends on when the call is made: what was accepted once is answered again later too.
+    if idempotency_key is not null then
+        fingerprint := sha256(convert_to(
+            json_build_array('posthaste.submit', type, payload::text, queue, key, channel, priority, not_before,
+                delay_s, deadline, timeout_s, retry, tags)::text, 'UTF8'));
+        first := posthaste.take_key(idempotency_key, tenant, fingerprint);
+        if first is not null then
+            return posthaste.task_id(first);
+        end if;
+    end if;
+    at := clock_timestamp();
+    id := posthaste.new_id(at);
+    perform posthaste.check_time('not_before', not_before, at);
+    perform posthaste.check_time('deadline', deadline, at);
+    if delay_s > 0 then
+        starts_at := at + delay_s * interval '1 second';
+    end if;
+    if starts_at >= deadline then
+        perform posthaste.refuse('deadline', 'must be after the time that the task waits for');
+    end if;
+    is_scheduled := coalesce(starts_at > at, false);
     select known.id into schema_id from posthaste.schemas known
     where known.subject = 'tasks.' || submit.queue || '-value' and known.name = 'TaskRequested'
     order by known.registered_at desc limit 1;
@@ -348,15 +365,7 @@ begin
             'Queues are named in the configuration and made by `posthaste migrate`.');
     end if;
     if idempotency_key is not null then
-        first := posthaste.take_key(
-            idempotency_key, tenant,
-            sha256(convert_to(
-                json_build_array('posthaste.submit', type, payload::text, queue, key, channel, priority, not_before,
-                    delay_s, deadline, timeout_s, retry, tags)::text, 'UTF8')),
-            id, at, is_scheduled);
-        if first is not null then
-            return posthaste.task_id(first);
-        end if;
+        perform posthaste.keep_key(idempotency_key, tenant, fingerprint, id, at, is_scheduled);
     end if;
     insert into posthaste.tasks (id, tenant, type, queue, key, channel, payload, priority, not_before, deadline,
         timeout_ms, retry, tags, traceparent, state, created_at)

@@ -97,3 +97,24 @@ fn what_the_caller_has_set_changes_neither_the_submission_nor_its_key() {
         }
     });
 }
+
+/// What time has made of a submission, or of its queue, since the first.
+#[test]
+fn a_repeat_is_answered_though_it_would_be_too_late_for_a_first_one() {
+    with_world("sql_late", async |world| {
+        let deadline = (Utc::now() + TimeDelta::seconds(63)).to_rfc3339();
+        let submission = format!("'a', delay_s => 60, deadline => '{deadline}'");
+        let under_key = format!("{submission}, idempotency_key => 'k'");
+        let first = submit(&world, &under_key).await;
+        // Until it is too late, some three seconds from now.
+        let anew = format!("select posthaste.submit({submission})");
+        while world.database.query(&anew, &[]).await.is_ok() {}
+        assert_eq!(submit(&world, &under_key).await, first);
+        world.query("delete from posthaste.schemas", &[]).await;
+        assert_eq!(submit(&world, &under_key).await, first);
+        // Whatever else is wrong, another submission is told of the key.
+        let other = format!("select posthaste.submit({under_key}, key => 'c')");
+        let error = world.database.query(&other, &[]).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains("idempotency_key"));
+    });
+}
