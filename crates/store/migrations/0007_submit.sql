@@ -186,6 +186,10 @@ begin
     end if;
 end $$;
 
+-- Whether it may be the name of a tenant: what the command line takes as one. Its characters have a byte each.
+create function posthaste.is_tenant(name text) returns boolean language sql immutable
+return coalesce(name ~ '^[A-Za-z0-9._-]{1,100}$', false);
+
 create function posthaste.check_text(argument text, value text, bytes_max integer) returns void language plpgsql as $$
 begin
     if octet_length(convert_to(value, 'UTF8')) not between 1 and bytes_max then
@@ -309,6 +313,9 @@ declare
     first uuid;
 begin
     perform posthaste.check_submitter(tenant);
+    if not posthaste.is_tenant(tenant) then
+        perform posthaste.refuse('tenant', 'must be 1 to 100 letters, digits, ".", "_" and "-"');
+    end if;
     perform posthaste.check_name('type', type);
     perform posthaste.check_name('queue', queue);
     perform posthaste.check_text('key', key, 256);
@@ -403,6 +410,9 @@ declare
 begin
     if submitter is null then
         raise exception 'there is no role %', quote_ident(role) using errcode = 'undefined_object';
+    elsif not posthaste.is_tenant(tenant) then
+        raise exception 'a tenant''s name must be 1 to 100 letters, digits, ".", "_" and "-", not %', to_json(tenant)
+            using errcode = 'invalid_parameter_value';
     end if;
     insert into posthaste.submitters (role, tenant) values (submitter, tenant) on conflict do nothing;
     execute format('grant usage on schema posthaste to %I', role);

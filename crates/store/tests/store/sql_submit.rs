@@ -185,6 +185,8 @@ fn what_is_wrong_is_refused_and_named() {
         for (arguments, named) in [
             ("'A'", "type"),
             ("null", "type"),
+            ("'a', tenant => 'Bad Tenant!'", "tenant"),
+            ("'a', tenant => null", "tenant"),
             ("'a', queue => 'nowhere'", "queue"),
             ("'a', queue => 'No'", "queue"),
             ("'a', key => ''", "key"),
