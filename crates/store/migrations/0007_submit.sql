@@ -402,7 +402,17 @@ begin
     return to_regrole(quote_ident(role));
 end $$;
 
--- Lets a role, and its members, submit for a tenant, and do nothing else here. For the owner of the schema alone: nobody
+-- Writes the entry of the audit log for what was done with a submitter, in the transaction that does it. Who did it is the
+-- role that logged in, told apart from the program's actors by what stands before it.
+create function posthaste.note_submitter(action text, role name, tenant text) returns void language plpgsql as $$
+declare
+    at timestamptz := clock_timestamp();
+begin
+    insert into posthaste.audit (id, at, tenant, actor, action, object, details)
+    values (posthaste.new_id(at), at, tenant, 'role:' || session_user, action, role, '{}');
+end $$;
+
+-- Lets a role, and those that inherit from it, submit for a tenant, and do nothing else here. For the owner of the schema alone: nobody
 -- else may write to the table.
 create function posthaste.allow_submit(role name, tenant text) returns void language plpgsql as $$
 declare
@@ -415,6 +425,9 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
     insert into posthaste.submitters (role, tenant) values (submitter, tenant) on conflict do nothing;
+    if found then
+        perform posthaste.note_submitter('submitter.allow', role, tenant);
+    end if;
     execute format('grant usage on schema posthaste to %I', role);
     execute format('grant execute on function posthaste.submit to %I', role);
 end $$;
@@ -426,6 +439,9 @@ declare
 begin
     delete from posthaste.submitters allowed
     where allowed.role = submitter and allowed.tenant = forbid_submit.tenant;
+    if found then
+        perform posthaste.note_submitter('submitter.forbid', role, tenant);
+    end if;
     if submitter is not null
         and not exists (select from posthaste.submitters allowed where allowed.role = submitter)
     then

@@ -1,6 +1,8 @@
 //! Who may call `posthaste.submit`, and for which tenants.
 
+use posthaste_store::AuditFilter;
 use posthaste_types::limits::TENANT_BYTES_MAX;
+use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -167,6 +169,47 @@ fn a_tenant_has_a_tenants_name() {
             let wanted = (!is_tenant).then_some(SqlState::INVALID_PARAMETER_VALUE);
             let code = refused.map(|error| error.code().cloned().unwrap());
             assert_eq!(code, wanted, "{name:?}");
+        }
+    });
+}
+
+#[test]
+fn who_lets_whom_submit_is_in_the_audit_log() {
+    with_world("sql_audit", async |world| {
+        let act = async |sql: &str| world.database.batch_execute(sql).await.unwrap();
+        act("create role \"sql_audit Shop\"; create role sql_audit_owner superuser; create role sql_audit_group superuser").await;
+        act("set session authorization sql_audit_owner; set role sql_audit_group").await;
+        // What changes nothing leaves no entry, and neither does what is refused or taken back.
+        for _ in 0..2 {
+            act("select posthaste.allow_submit('sql_audit Shop', 'acme')").await;
+        }
+        act("begin; select posthaste.allow_submit('sql_audit Shop', 'beta'); rollback").await;
+        for _ in 0..2 {
+            act("select posthaste.forbid_submit('sql_audit Shop', 'acme')").await;
+        }
+        act("select posthaste.forbid_submit('sql_audit Nobody', 'acme')").await;
+        let filter = AuditFilter {
+            tenant: Some("acme".to_owned()),
+            ..AuditFilter::default()
+        };
+        let entries = world.store.audit(&filter, 10).await.unwrap();
+        assert_eq!(
+            entries,
+            world.store.audit(&AuditFilter::default(), 10).await.unwrap()
+        );
+        let told: Vec<_> = entries
+            .iter()
+            .map(|entry| [&*entry.action, &entry.object, &entry.actor])
+            .collect();
+        let of = |action| [action, "sql_audit Shop", "role:sql_audit_owner"];
+        assert_eq!(told, ["submitter.forbid", "submitter.allow"].map(of));
+        for entry in &entries {
+            assert_eq!(entry.details, json!({}));
+            assert_eq!(entry.id.uuid().get_version_num(), 7);
+            // What is old is found by the time within the id.
+            let id_at = entry.id.uuid().get_timestamp().unwrap().to_unix();
+            let at = u64::try_from(entry.at.timestamp_millis()).unwrap();
+            assert_eq!(id_at.0 * 1_000 + u64::from(id_at.1) / 1_000_000, at);
         }
     });
 }
