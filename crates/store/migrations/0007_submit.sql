@@ -432,7 +432,22 @@ begin
     execute format('grant execute on function posthaste.submit to %I', role);
 end $$;
 
--- Takes it back. What a role was allowed that has been dropped is gone with it.
+-- Whether a role was granted anything on what is in the schema: each part of the program is too.
+create function posthaste.has_rights(role regrole) returns boolean language sql stable
+return exists (
+    select from (
+        select relacl from pg_class where relnamespace = 'posthaste'::regnamespace
+        union all
+        select attacl from pg_attribute join pg_class on pg_class.oid = attrelid
+        where relnamespace = 'posthaste'::regnamespace
+        union all
+        select proacl from pg_proc where pronamespace = 'posthaste'::regnamespace
+    ) object (acl) cross join lateral aclexplode(acl) given
+    where given.grantee = role
+);
+
+-- Takes it back, and with the role's last tenant all that allow_submit() granted, so that the role can be dropped. What a
+-- role was allowed that has been dropped is gone with it.
 create function posthaste.forbid_submit(role name, tenant text) returns void language plpgsql as $$
 declare
     submitter regrole := posthaste.submitter(role);
@@ -442,9 +457,11 @@ begin
     if found then
         perform posthaste.note_submitter('submitter.forbid', role, tenant);
     end if;
-    if submitter is not null
-        and not exists (select from posthaste.submitters allowed where allowed.role = submitter)
-    then
-        execute format('revoke execute on function posthaste.submit from %I', role);
+    if submitter is null or exists (select from posthaste.submitters allowed where allowed.role = submitter) then
+        return;
+    end if;
+    execute format('revoke execute on function posthaste.submit from %I', role);
+    if not posthaste.has_rights(submitter) then
+        execute format('revoke usage on schema posthaste from %I', role);
     end if;
 end $$;

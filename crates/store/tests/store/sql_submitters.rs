@@ -213,3 +213,46 @@ fn who_lets_whom_submit_is_in_the_audit_log() {
         }
     });
 }
+
+#[test]
+fn a_role_without_tenants_can_be_dropped_and_a_part_keeps_its_rights() {
+    with_world("sql_drop", async |world| {
+        let act = async |sql: &str| world.database.batch_execute(sql).await;
+        let dependent = Some(SqlState::DEPENDENT_OBJECTS_STILL_EXIST);
+        act("create role sql_drop_shop;
+            select posthaste.allow_submit('sql_drop_shop', 'acme'), posthaste.allow_submit('sql_drop_shop', 'beta')")
+        .await
+        .unwrap();
+        for tenant in ["acme", "beta"] {
+            let error = act("drop role sql_drop_shop").await.unwrap_err();
+            assert_eq!(error.code().cloned(), dependent, "before {tenant} is taken back");
+            act(&format!(
+                "select posthaste.forbid_submit('sql_drop_shop', '{tenant}')"
+            ))
+            .await
+            .unwrap();
+        }
+        act("drop role sql_drop_shop").await.unwrap();
+
+        for part in ["ingest", "worker"] {
+            act(&format!(
+                "create role sql_drop_{part}; select posthaste.grant_roles('sql_drop');
+                select posthaste.allow_submit('sql_drop_{part}', 'acme');
+                select posthaste.forbid_submit('sql_drop_{part}', 'acme');
+                set role sql_drop_{part}; select from posthaste.tasks; reset role;
+                drop owned by sql_drop_{part}; drop role sql_drop_{part}"
+            ))
+            .await
+            .unwrap();
+        }
+        // One right on a column alone.
+        act(
+            "create role sql_drop_reader; select posthaste.allow_submit('sql_drop_reader', 'acme');
+            grant select (id) on posthaste.tasks to sql_drop_reader;
+            select posthaste.forbid_submit('sql_drop_reader', 'acme');
+            set role sql_drop_reader; select id from posthaste.tasks; reset role",
+        )
+        .await
+        .unwrap();
+    });
+}
