@@ -22,6 +22,7 @@ mod receiver;
 mod revoked;
 mod round_trip;
 mod shutdown;
+mod sql_submitters;
 mod sse;
 mod tenants;
 mod wires;
@@ -61,6 +62,8 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     bad_input::every_route_answers_bad_input_with_a_problem,
     racing_keys::racing_requests_at_a_dying_process_make_one_task,
     tenants::another_tenants_things_are_not_there,
+    sql_submitters::sql_takes_the_tenants_that_the_command_line_takes,
+    sql_submitters::who_may_submit_in_sql_is_told_by_the_audit_log,
     revoked::revoked_key_is_refused_and_its_streams_end,
     limits::limits_change_while_processes_run,
     hostile::hostile_requests_get_their_documented_answers,
