@@ -17,6 +17,7 @@ mod rows;
 mod subject;
 mod world;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
         world.stop().await?;
         return measured;
     }
-    let mut report = Report::default();
+    let (mut report, mut failed) = (Report::default(), BTreeSet::new());
     for round in 0..round_count {
         // Every second round the other way about: what comes first finds another machine than what comes last.
         let order: Vec<&Mode> = if round % 2 == 0 {
@@ -84,7 +85,10 @@ async fn main() -> anyhow::Result<()> {
             eprintln!("round {} of {round_count}: {}", round + 1, mode.name);
             match Box::pin(measure::all(&world, mode, &sizes)).await {
                 Ok(figures) => report.add(mode.name, figures),
-                Err(error) => eprintln!("{} failed: {error:#}", mode.name),
+                Err(error) => {
+                    eprintln!("{} failed: {error:#}", mode.name);
+                    failed.insert(mode.name);
+                }
             }
             // So that a mode's remains do not weigh on the next one's figures.
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -92,5 +96,7 @@ async fn main() -> anyhow::Result<()> {
         // Whoever ends it early has what there is.
         println!("\nMedians of {} rounds\n\n{}", round + 1, report.table(&modes));
     }
-    world.stop().await
+    world.stop().await?;
+    anyhow::ensure!(failed.is_empty(), "of these a round failed: {failed:?}");
+    Ok(())
 }

@@ -10,7 +10,7 @@ use posthaste_store::{AuditEntry, AuditFilter, Store};
 use posthaste_types::limits::{CHANNEL_BYTES_MAX, STREAM_TOKEN_CHANNEL_COUNT_MAX, STREAM_TOKEN_S_MAX};
 use posthaste_types::{ErrorCode, KeyId};
 use serde_json::Value;
-use warp::http::header::{CACHE_CONTROL, LOCATION};
+use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
 
 use crate::keys::{Issued, Keys, invalid, key_view, key_views, listed_id, unavailable};
@@ -102,7 +102,7 @@ impl Api {
             .sign(&claims)
             .ok_or_else(|| invalid("/channels", "are too long for one token; ask for several"))?;
         let answer = StreamToken { token, expires_at };
-        Ok(no_store(json(StatusCode::CREATED, &answer)))
+        Ok(json(StatusCode::CREATED, &answer))
     }
 
     /// `GET /v1/audit`.
@@ -124,7 +124,7 @@ impl Api {
     async fn answer_issued(&self, issued: Issued) -> Answer {
         self.note_change().await;
         let location = format!("/v1/keys/{}", issued.row.id);
-        let mut response = no_store(json(StatusCode::CREATED, &issued.into_view()));
+        let mut response = json(StatusCode::CREATED, &issued.into_view());
         let location = HeaderValue::try_from(location).expect("an id is header text");
         response.headers_mut().insert(LOCATION, location);
         Ok(response)
@@ -161,12 +161,6 @@ fn grant(new: NewStreamToken) -> Result<StreamGrant, Problem> {
         return Err(invalid("/channels", detail));
     }
     Ok(StreamGrant::Channels(channels))
-}
-
-fn no_store(mut response: HttpResponse) -> HttpResponse {
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
-    response
 }
 
 fn entry_view(entry: AuditEntry) -> posthaste_api::AuditEntry {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 use posthaste_api::{Key, NewKey, Problem};
-use posthaste_runtime::{Clock, chain, ids};
+use posthaste_runtime::{Clock, ids};
 use posthaste_store::{Act, ApiKeyRow, Error, ErrorKind, KeyChange, Store};
 use posthaste_types::limits::{KEY_COUNT_MAX, KEY_NAME_BYTES_MAX, KEY_OVERLAP_S_DEFAULT, KEY_OVERLAP_S_MAX};
 use posthaste_types::{ApiKey, ErrorCode, KeyId, Scope, Scopes};
@@ -298,21 +298,6 @@ fn not_found() -> Problem {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_err`")]
 pub(crate) fn unavailable(error: Error) -> Problem {
-    match error.kind() {
-        // A database that is away is complained of elsewhere; a line for each request would drown that.
-        ErrorKind::Unavailable | ErrorKind::Setup => {
-            tracing::debug!(error = %chain(&error), "keys cannot be read or written");
-            Problem::new(
-                ErrorCode::Unavailable,
-                "the database cannot be read or written now; try again in a moment",
-            )
-        }
-        ErrorKind::BadRow | ErrorKind::Internal => {
-            tracing::error!(error = %chain(&error), "the database refused what keys or the audit log asked");
-            Problem::new(
-                ErrorCode::Internal,
-                "something went wrong here; the server's log has the reason",
-            )
-        }
-    }
+    let (code, detail) = error.refusal();
+    Problem::new(code, detail)
 }

@@ -125,7 +125,7 @@ pub struct AuditEntry {
     pub id: AuditId,
     /// When it was done.
     pub at: DateTime<Utc>,
-    /// A key's id, `cli`, or `open` where no key is asked for.
+    /// A key's id, `cli`, `role:` and a database role, or `open` where no key is asked for.
     pub actor: String,
     /// `key.create`, `endpoint.delete` and so on.
     pub action: String,

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use posthaste_api::{Connector, ConnectorInstance, ConnectorLog, Problem};
-use posthaste_runtime::{Clock, chain};
-use posthaste_store::{Act, ConnectorRecord, Error, ErrorKind, SlotState, Store};
+use posthaste_runtime::Clock;
+use posthaste_store::{Act, ConnectorRecord, Error, SlotState, Store};
 use posthaste_types::ErrorCode;
 use serde_json::json;
 
@@ -152,23 +152,8 @@ fn log_view(slot: &SlotState, bytes_max: Option<u64>, lag_s: Option<u64>) -> Con
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_err`")]
 fn unavailable(error: Error) -> Problem {
-    match error.kind() {
-        // A database that is away is complained of elsewhere; a line for each request would drown that.
-        ErrorKind::Unavailable | ErrorKind::Setup => {
-            tracing::debug!(error = %chain(&error), "connectors cannot be read or paused");
-            Problem::new(
-                ErrorCode::Unavailable,
-                "the database cannot be read or written now; try again in a moment",
-            )
-        }
-        ErrorKind::BadRow | ErrorKind::Internal => {
-            tracing::error!(error = %chain(&error), "the database refused what was asked of connectors");
-            Problem::new(
-                ErrorCode::Internal,
-                "something went wrong here; the server's log has the reason",
-            )
-        }
-    }
+    let (code, detail) = error.refusal();
+    Problem::new(code, detail)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ create table posthaste.audit (
     id      uuid primary key,                  -- UUIDv7: sorts by time
     at      timestamptz not null,
     tenant  text not null,                     -- whose object it is
-    actor   text not null,                     -- a key's id, `cli`, `open`
+    actor   text not null,                     -- a key's id, `cli`, `open`, `role:` and a role
     action  text not null,                     -- key.create, endpoint.delete and so on
     object  text not null,                     -- the id, or the name, of what it was done to
     details jsonb not null                     -- what was asked for, without secrets

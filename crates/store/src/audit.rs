@@ -29,7 +29,7 @@ const AUDIT_PAGE: &str = "-- audit_page
 pub struct Act<'act> {
     /// Whose object it is.
     pub tenant: &'act str,
-    /// Who does it: a key's id, `cli` or `open`.
+    /// Who does it: a key's id, `cli`, `open`, or `role:` and the database role that did it in SQL.
     pub actor: String,
     /// `key.create` and so on.
     pub action: &'static str,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use posthaste_runtime::chain;
+use posthaste_types::ErrorCode;
 use tokio_postgres::error::SqlState;
 
 /// What a caller can do about an error.
@@ -17,7 +19,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// An error of the store. The text is for the log; callers of the HTTP interface never see it.
+/// An error of the store. The text is for the log; callers of the HTTP interface see [`Error::refusal`] alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection became free in time, or none could be opened.
@@ -101,6 +103,34 @@ impl Error {
             Self::Setup(_) => ErrorKind::Setup,
             Self::Corrupt(_) => ErrorKind::Internal,
             Self::Database { source, .. } => source.code().map_or(ErrorKind::Unavailable, kind_of_state),
+        }
+    }
+
+    /// What a caller of the HTTP interface is told: a code, and a text that says nothing of the database. The log has the
+    /// rest; but a database that is away is complained of elsewhere, and a line for each request would drown that.
+    pub fn refusal(&self) -> (ErrorCode, &'static str) {
+        match self.kind() {
+            ErrorKind::Unavailable => {
+                tracing::debug!(error = %chain(self), "the database cannot be read or written");
+                (
+                    ErrorCode::Unavailable,
+                    "the database cannot be read or written now; try again in a moment",
+                )
+            }
+            ErrorKind::Setup => {
+                tracing::error!(error = %chain(self), "the database is not set up for this");
+                (
+                    ErrorCode::Unavailable,
+                    "the database is not set up for this; the log says what is missing",
+                )
+            }
+            ErrorKind::BadRow | ErrorKind::Internal => {
+                tracing::error!(error = %chain(self), "the database refused what was asked");
+                (
+                    ErrorCode::Internal,
+                    "something went wrong here; the server's log has the reason",
+                )
+            }
         }
     }
 }

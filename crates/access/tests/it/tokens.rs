@@ -12,7 +12,6 @@ use crate::world::{Process, World, eventually, run, within};
 
 async fn token(process: &Process, key: &ApiKey, body: Value) -> String {
     let answer = process.call(key, "POST", "/v1/stream-tokens", Some(body)).await;
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
     answer.json(201)["token"].as_str().unwrap().to_owned()
 }
 

@@ -7,15 +7,15 @@ use posthaste_api::{
     Attempt, AttemptPage, EndpointPage, EndpointPatch, EndpointSecret, NewEndpoint, Problem,
 };
 use posthaste_http::{Caller, HttpResponse, Query, empty, json};
-use posthaste_runtime::{Clock, chain, ids};
+use posthaste_runtime::{Clock, ids};
 use posthaste_store::{
-    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Act, AttemptFilter, Endpoint, Error, ErrorKind, Store, WebhookAttempt,
+    ATTEMPT_FAILED, ATTEMPT_SUCCEEDED, Act, AttemptFilter, Endpoint, Error, Store, WebhookAttempt,
 };
 use posthaste_types::limits::{ENDPOINT_COUNT_MAX, PAGE_ATTEMPT_COUNT};
 use posthaste_types::{AttemptId, EndpointId, ErrorCode, Scope};
 use serde_json::{Value, json};
 use url::Url;
-use warp::http::header::{CACHE_CONTROL, LOCATION};
+use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
 
 use crate::webhook::address::Policy;
@@ -71,7 +71,6 @@ impl Api {
             LOCATION,
             HeaderValue::try_from(location).expect("an id is header text"),
         );
-        no_store(&mut response);
         Ok(response)
     }
 
@@ -100,14 +99,10 @@ impl Api {
     pub(crate) async fn secret(&self, caller: &Caller, id: &str) -> Answer {
         let endpoint = self.find(caller, id).await?;
         self.note(caller, "endpoint.secret", endpoint.id).await?;
-        let mut response = json(
-            StatusCode::OK,
-            &EndpointSecret {
-                secret: signature::key_text(&endpoint.key),
-            },
-        );
-        no_store(&mut response);
-        Ok(response)
+        let secret = EndpointSecret {
+            secret: signature::key_text(&endpoint.key),
+        };
+        Ok(json(StatusCode::OK, &secret))
     }
 
     /// `PATCH /v1/endpoints/{id}`.
@@ -291,29 +286,8 @@ fn parse_id(id: &str) -> Result<EndpointId, Problem> {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to `map_err`")]
 fn unavailable(error: Error) -> Problem {
-    match error.kind() {
-        // A database that is away is complained of elsewhere; a line for each request would drown that.
-        ErrorKind::Unavailable | ErrorKind::Setup => {
-            tracing::debug!(error = %chain(&error), "endpoints cannot be read or written");
-            Problem::new(
-                ErrorCode::Unavailable,
-                "endpoints cannot be read or written now; try again in a moment",
-            )
-        }
-        ErrorKind::BadRow | ErrorKind::Internal => {
-            tracing::error!(error = %chain(&error), "the database refused an endpoint's call");
-            Problem::new(
-                ErrorCode::Internal,
-                "something went wrong here; the server's log has the reason",
-            )
-        }
-    }
-}
-
-fn no_store(response: &mut HttpResponse) {
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let (code, detail) = error.refusal();
+    Problem::new(code, detail)
 }
 
 /// The endpoint as `caller` may see it: the values of headers, which may be passwords, are for admins.
