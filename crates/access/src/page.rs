@@ -4,19 +4,11 @@ use std::fmt::Display;
 
 use posthaste_api::Problem;
 use posthaste_http::Query;
-use posthaste_types::ErrorCode;
 use posthaste_types::limits::{PAGE_ACCESS_COUNT_DEFAULT, PAGE_ACCESS_COUNT_MAX};
 
 /// The parameter `limit`.
 pub(crate) fn limit(query: &mut Query) -> Result<usize, Problem> {
-    match query.parsed("limit")? {
-        None => Ok(PAGE_ACCESS_COUNT_DEFAULT),
-        Some(limit @ 1..=PAGE_ACCESS_COUNT_MAX) => Ok(limit),
-        Some(_) => Err(Problem::new(
-            ErrorCode::InvalidParameter,
-            format!("`limit` may be from 1 to {PAGE_ACCESS_COUNT_MAX}"),
-        )),
-    }
+    query.limit(PAGE_ACCESS_COUNT_DEFAULT, PAGE_ACCESS_COUNT_MAX)
 }
 
 /// Cuts what was read, one more than `limit`, to the page; the cursor of the next one when there is more.

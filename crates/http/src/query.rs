@@ -83,6 +83,18 @@ impl Query {
             .map_err(|error: T::Err| invalid(name, format_args!("is not understood: {error}")))
     }
 
+    /// The parameter `limit`, from 1 to `max`; `default` when it is absent.
+    ///
+    /// # Errors
+    /// 400 when it is there more than once or is no such number.
+    pub fn limit(&mut self, default: usize, max: usize) -> Result<usize, Problem> {
+        let limit = self.parsed("limit")?.unwrap_or(default);
+        if !(1..=max).contains(&limit) {
+            return Err(invalid("limit", format_args!("may be from 1 to {max}")));
+        }
+        Ok(limit)
+    }
+
     /// A time (RFC 3339), brought into the years 1970 to 9999: nothing of ours is older or newer, and databases cannot
     /// hold every time that can be written.
     ///

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::problems;
 
 pub(crate) async fn tasks(app: Arc<App>, caller: Caller, mut query: Query) -> Result<HttpResponse, Problem> {
-    let limit = limit(&mut query)?;
+    let limit = query.limit(PAGE_TASK_COUNT_DEFAULT, PAGE_TASK_COUNT_MAX)?;
     let after = cursor(&mut query)?;
     let filter = filter(&mut query)?;
     query.end()?;
@@ -36,16 +36,6 @@ fn too_many() -> Problem {
         ErrorCode::TooManyRequests,
         "too many lists of tasks are being read; ask for fewer at a time",
     )
-}
-
-fn limit(query: &mut Query) -> Result<usize, Problem> {
-    match query.parsed("limit")? {
-        None => Ok(PAGE_TASK_COUNT_DEFAULT),
-        Some(limit @ 1..=PAGE_TASK_COUNT_MAX) => Ok(limit),
-        Some(_) => Err(problems::parameter(format!(
-            "`limit` may be from 1 to {PAGE_TASK_COUNT_MAX}"
-        ))),
-    }
 }
 
 /// The id that the last page ended with; opaque to callers, so what is wrong with it is not told in detail.
