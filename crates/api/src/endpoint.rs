@@ -1,6 +1,7 @@
 //! Webhook endpoints and the attempts made to them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use posthaste_types::{AttemptId, EndpointId, EventId, EventKind, TaskId, whole};
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use crate::openapi::shapes;
 
 /// Body of `POST /v1/endpoints`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEndpoint {
     /// Where events are posted; `https`, or `http` where configuration allows it.
@@ -53,8 +54,19 @@ pub struct NewEndpoint {
     pub signing: Option<String>,
 }
 
+/// Without the URL, the headers' values, which may be or hold credentials.
+impl fmt::Debug for NewEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEndpoint")
+            .field("events", &self.events)
+            .field("channels", &self.channels)
+            .field("types", &self.types)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Body of `PATCH /v1/endpoints/{id}`: what is absent stays; null puts back the default where there is one.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointPatch {
     /// Where events are posted.
@@ -106,6 +118,17 @@ pub struct EndpointPatch {
     pub signing: Option<String>,
 }
 
+/// Without the URL, the headers' values, which may be or hold credentials.
+impl fmt::Debug for EndpointPatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointPatch")
+            .field("events", &self.events)
+            .field("channels", &self.channels)
+            .field("types", &self.types)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Tells null (`Some(None)`) from absent (the default, `None`).
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
@@ -114,14 +137,20 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// `GET /v1/endpoints/{id}/secret`.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub struct EndpointSecret {
     /// `whsec_…`.
     pub secret: String,
 }
 
+impl fmt::Debug for EndpointSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EndpointSecret(hidden)")
+    }
+}
+
 /// An endpoint as callers see it; the secret only in the answer that created it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Endpoint {
     /// Its id.
     #[schema(value_type = shapes::EndpointId)]
@@ -165,6 +194,17 @@ pub struct Endpoint {
     /// `whsec_…`; in the answer to its creation alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+}
+
+/// Without the URL, the headers' values and the secret, which may be or hold credentials.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("id", &self.id)
+            .field("events", &self.events)
+            .field("enabled", &self.enabled)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `GET /v1/endpoints`.

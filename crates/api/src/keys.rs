@@ -1,5 +1,7 @@
 //! API keys, stream tokens and the audit log.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use posthaste_types::{AuditId, KeyId, Scope, TaskId, whole};
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ pub struct NewKey {
 }
 
 /// An API key as callers see it; the key itself only in the answer that made it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Key {
     /// Its id.
     #[schema(value_type = shapes::KeyId)]
@@ -52,6 +54,17 @@ pub struct Key {
     /// `phk_…`, the key itself; in the answer to its creation alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+}
+
+/// Without the key itself.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .field("prefix", &self.prefix)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `GET /v1/keys`.
@@ -109,12 +122,21 @@ pub struct NewStreamToken {
 }
 
 /// Answer to `POST /v1/stream-tokens`.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct StreamToken {
     /// `pht_…`, for `?token=`.
     pub token: String,
     /// No stream can be opened with it from then on; one that is open goes on.
     pub expires_at: DateTime<Utc>,
+}
+
+/// Without the token itself.
+impl fmt::Debug for StreamToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamToken")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One entry of the audit log.
@@ -144,4 +166,26 @@ pub struct AuditPage {
     /// Cursor of the next page.
     #[schema(required = true)]
     pub next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_in_a_debug_form() {
+        let key = serde_json::json!({
+            "id": "key_01m8pd209cedfab7x8jwh2b5qd", "name": "shop", "prefix": "phk_12345678", "scopes": ["read"],
+            "created_at": "2026-01-01T00:00:00Z", "expires_at": null, "revoked_at": null, "last_used_at": null,
+            "rotated_from": null, "key": "phk_12345678secret",
+        });
+        let token = serde_json::json!({ "token": "pht_secret", "expires_at": "2026-01-01T00:00:00Z" });
+        let key: Key = serde_json::from_value(key).unwrap();
+        let token: StreamToken = serde_json::from_value(token).unwrap();
+        let shown = format!("{key:?} {token:?}");
+        assert!(
+            shown.contains("phk_12345678") && !shown.contains("secret"),
+            "{shown}"
+        );
+    }
 }
