@@ -3,7 +3,7 @@
 mod builtin;
 mod document;
 mod exec;
-mod http;
+pub(crate) mod http;
 mod text_stats;
 
 use std::collections::HashMap;
@@ -66,7 +66,8 @@ impl ServedTypes {
         if options.builtins {
             for (name, kind) in BUILTINS {
                 if !handlers.contains_key(name) {
-                    handlers.insert(name.to_owned(), configured(kind, &TypeOptions::default(), None)?);
+                    let handler = configured(kind, (name, &TypeOptions::default()), None)?;
+                    handlers.insert(name.to_owned(), handler);
                 }
             }
         }
@@ -77,7 +78,7 @@ impl ServedTypes {
         let client = any_http.then(http::client).transpose()?;
         for (name, of_type) in &options.types {
             if let Some(kind) = of_type.handler {
-                handlers.insert(name.clone(), configured(kind, of_type, client.as_ref())?);
+                handlers.insert(name.clone(), configured(kind, (name, of_type), client.as_ref())?);
             } else if !handlers.contains_key(name) {
                 let text = format!("worker.types.\"{name}\".handler must be set: no built-in has this name");
                 return Err(Error::Setup(text));
@@ -115,7 +116,7 @@ impl ServedType {
 
 fn configured(
     kind: HandlerKind,
-    of_type: &TypeOptions,
+    (name, of_type): (&str, &TypeOptions),
     client: Option<&reqwest::Client>,
 ) -> Result<Arc<dyn Handler>, Error> {
     Ok(match kind {
@@ -130,11 +131,7 @@ fn configured(
         }),
         HandlerKind::Http => {
             let client = client.expect("made before, as this type needs it").clone();
-            Arc::new(http::Http::new(
-                client,
-                of_type.url.as_deref().unwrap_or_default(),
-                &of_type.headers,
-            )?)
+            Arc::new(http::Http::new(client, http::checked(name, of_type)?))
         }
     })
 }

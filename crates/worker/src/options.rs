@@ -6,9 +6,9 @@ use posthaste_runtime::Secret;
 use posthaste_types::RetryPolicy;
 use posthaste_types::limits::{HANDLER_COUNT_DEFAULT, TIMEOUT_S_DEFAULT, TIMEOUT_S_MAX};
 use posthaste_types::topics::DEFAULT_QUEUE;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::Error;
+use crate::{Error, handlers};
 
 /// How a worker process works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,8 @@ impl Default for Options {
 pub struct TypeOptions {
     /// Who serves it. None: a handler that the program was linked with, or a built-in of that name.
     pub handler: Option<HandlerKind>,
-    /// For `http`: where the task is posted to, `http` or `https`.
+    /// For `http`: where the task is posted to, `http` or `https`. Credentials go in `headers`.
+    #[serde(serialize_with = "without_userinfo")]
     pub url: Option<String>,
     /// For `http`: headers sent with each request, such as `authorization`.
     pub headers: BTreeMap<String, Secret>,
@@ -143,6 +144,9 @@ impl Options {
             if (options.handler == Some(HandlerKind::Http)) != options.url.is_some() {
                 return wrong(&key("url"), "must be set for the handler `http` and for no other");
             }
+            if options.handler == Some(HandlerKind::Http) {
+                handlers::http::checked(name, options)?;
+            }
             if (options.handler == Some(HandlerKind::Exec)) != options.program.is_some() {
                 return wrong(
                     &key("program"),
@@ -152,6 +156,18 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// A password before the host is refused, and not shown before it is.
+fn without_userinfo<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = url.as_ref().map(|url| match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://{}{}", &url[..scheme], Secret::HIDDEN, &url[at..])
+        }
+        (None, Some(at)) => format!("{}{}", Secret::HIDDEN, &url[at..]),
+        _ => url.clone(),
+    });
+    shown.serialize(serializer)
 }
 
 fn check_timeout(key: &str, timeout_s: f64) -> Result<(), Error> {

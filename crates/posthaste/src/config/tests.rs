@@ -92,14 +92,22 @@ fn free_sections_take_any_name() {
 
 #[test]
 fn passwords_are_not_shown() {
-    let text = "[database]\nurl = \"postgresql://u:hunter2@h/d\"\n[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n";
-    let shown = Layers::new()
-        .toml("f", text)
-        .unwrap()
-        .load::<Config>()
-        .unwrap()
-        .to_toml()
-        .unwrap();
+    let text = r#"
+[database]
+url = "postgresql://u:hunter2@h/d"
+[kafka.properties]
+"sasl.password" = "hunter2"
+[worker.types."a.b"]
+url = "http://u:hunter2@host/x"
+headers = { authorization = "hunter2" }
+env = { TOKEN = "hunter2" }
+"#;
+    let loaded = Layers::new().toml("f", text).unwrap().load::<Config>().unwrap();
+    let shown = loaded.to_toml().unwrap();
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert!(shown.contains("url = \"(hidden)\" # f, line 2"), "{shown}");
+    assert!(shown.contains("url = \"(hidden)\" # f, line 3"), "{shown}");
+    assert!(
+        shown.contains("url = \"http://(hidden)@host/x\" # f, line 7"),
+        "{shown}"
+    );
 }

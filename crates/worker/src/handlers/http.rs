@@ -3,7 +3,6 @@
 //! 408, 429 and 5xx may be retried, after `Retry-After` when it is given; any other answer is final. No redirect is
 //! followed. The attempt's timeout covers the whole exchange.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +14,7 @@ use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::document::document;
+use crate::options::TypeOptions;
 use crate::{Attempt, Error, Handler, HandlerError, JsonText};
 
 /// How long a service may take to accept a connection.
@@ -38,29 +38,41 @@ pub(crate) fn client() -> Result<reqwest::Client, Error> {
 }
 
 impl Http {
-    /// Checks the URL and the headers.
-    pub(crate) fn new(
-        client: reqwest::Client,
-        url: &str,
-        headers: &BTreeMap<String, Secret>,
-    ) -> Result<Self, Error> {
-        let setup = |text: String| Error::Setup(text);
-        let url: Url = url
-            .parse()
-            .map_err(|error| setup(format!("the URL `{url}` is not valid: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(setup(format!(
-                "the URL `{url}` must begin with http:// or https://"
-            )));
-        }
-        let header = |(name, value): (&String, &Secret)| {
-            let wrong = || setup(format!("the header `{name}` is not valid"));
-            let name: HeaderName = name.parse().map_err(|_| wrong())?;
-            Ok((name, HeaderValue::from_str(value.expose()).map_err(|_| wrong())?))
-        };
-        let headers = headers.iter().map(header).collect::<Result<_, Error>>()?;
-        Ok(Self { client, url, headers })
+    /// The service of a type that [`checked`] took.
+    pub(crate) fn new(client: reqwest::Client, (url, headers): (Url, HeaderMap)) -> Self {
+        Self { client, url, headers }
     }
+}
+
+/// Where the tasks of the type `name` are posted, and what with.
+///
+/// # Errors
+/// [`Error::Setup`], naming the key; never its value, which may hold a secret.
+pub(crate) fn checked(name: &str, of_type: &TypeOptions) -> Result<(Url, HeaderMap), Error> {
+    let wrong = |key: &str, what: String| Error::Setup(format!("worker.types.\"{name}\".{key} {what}"));
+    let url = of_type.url.as_deref().unwrap_or_default();
+    let url = target(url).map_err(|what| wrong("url", what))?;
+    let header = |(header, value): (&String, &Secret)| {
+        let refused = || wrong(&format!("headers.\"{header}\""), "is no valid header".to_owned());
+        let name: HeaderName = header.parse().map_err(|_| refused())?;
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| refused())?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    };
+    let headers = of_type.headers.iter().map(header).collect::<Result<_, Error>>()?;
+    Ok((url, headers))
+}
+
+/// The address, or what is wrong with it.
+fn target(url: &str) -> Result<Url, String> {
+    let url: Url = url.parse().map_err(|error| format!("is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with http:// or https://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or password: put credentials in `headers`".to_owned());
+    }
+    Ok(url)
 }
 
 #[async_trait]
@@ -174,12 +186,20 @@ mod tests {
     use super::*;
     use crate::handlers::testing::attempt;
 
+    fn of_type(url: &str, header: &str, value: &str) -> TypeOptions {
+        TypeOptions {
+            url: Some(url.to_owned()),
+            headers: [(header.to_owned(), Secret::new(value))].into(),
+            ..TypeOptions::default()
+        }
+    }
+
     /// Answers one request and returns what it was.
     async fn exchange(answer: &str) -> (Result<JsonText, HandlerError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/render?secret=1", listener.local_addr().unwrap());
-        let headers = BTreeMap::from([("authorization".to_owned(), Secret::new("Bearer x".to_owned()))]);
-        let http = Http::new(client().unwrap(), &url, &headers).unwrap();
+        let of_type = of_type(&url, "authorization", "Bearer x");
+        let http = Http::new(client().unwrap(), checked("invoice.render", &of_type).unwrap());
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
@@ -281,11 +301,32 @@ mod tests {
     }
 
     #[test]
-    fn only_http_urls_and_valid_headers_are_taken() {
-        let headers = BTreeMap::new();
-        assert!(Http::new(client().unwrap(), "ftp://x/", &headers).is_err());
-        assert!(Http::new(client().unwrap(), "no url", &headers).is_err());
-        let headers = BTreeMap::from([("a b".to_owned(), Secret::new("c".to_owned()))]);
-        assert!(Http::new(client().unwrap(), "http://x/", &headers).is_err());
+    fn what_is_refused_is_named_by_its_key_and_its_secrets_are_not_told() {
+        for (url, header, wanted) in [
+            (
+                "ftp://u:hunter2@x/",
+                "a",
+                ".url must begin with http:// or https://",
+            ),
+            ("no url", "a", ".url is no URL"),
+            (
+                "http://u:hunter2@x:99999/",
+                "a",
+                ".url is no URL: invalid port number",
+            ),
+            (
+                "http://u:hunter2@x/",
+                "a",
+                ".url must not hold a user name or password",
+            ),
+            ("http://hunter2@x/", "a", "`headers`"),
+            ("http://:hunter2@x/", "a", "`headers`"),
+            ("http://x/", "a b", ".headers.\"a b\" is no valid header"),
+        ] {
+            let refused = checked("a.b", &of_type(url, header, "hunter2"));
+            let error = refused.unwrap_err().to_string();
+            assert!(error.starts_with("worker.types.\"a.b\"."), "{error}");
+            assert!(error.contains(wanted) && !error.contains("hunter2"), "{error}");
+        }
     }
 }
