@@ -117,8 +117,23 @@ fn a_key_that_cannot_be_read_is_named_in_the_list_and_can_be_revoked() {
         let next = format!("/v1/keys?limit=1&cursor={}", first["next"].as_str().unwrap());
         let second = process.call(&key, "GET", &next, None).await.json(200);
         assert_eq!(second["unreadable"], json!([broken]));
+        assert_eq!(world.keys().owner(broken).await.unwrap(), "acme");
         let path = format!("/v1/keys/{broken}");
         assert_eq!(process.call(&key, "DELETE", &path, None).await.status(), 204);
+    });
+}
+
+#[test]
+fn the_owner_of_a_key_is_found_by_its_id_alone() {
+    run(async {
+        let world = World::new().await;
+        let (id, _) = world.key("acme", &[Scope::Read]).await;
+        world.key("default", &[Scope::Admin]).await;
+        world.key("zeta", &[Scope::Admin]).await;
+        let keys = world.keys();
+        keys.revoke("acme", "cli".to_owned(), id).await.unwrap();
+        assert_eq!(keys.owner(id).await.unwrap(), "acme", "a dead one's too");
+        assert_eq!(keys.owner(ids::key_id()).await.unwrap_err().status, 404);
     });
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Keys {
     Create(Create),
     /// List the keys of a tenant, dead ones too
     #[command(after_help = "Example:\n  posthaste keys list --tenant acme --json")]
-    List(Whose),
+    List(List),
     /// Make a key in another's place and print it; the old one goes on for a while
     #[command(after_help = "Example:\n  posthaste keys rotate key_01h2e8kqvbfwea724h75qc655w --overlap 1h")]
     Rotate(Rotate),
@@ -42,10 +42,10 @@ Examples:
 
 The key alone goes to standard output.";
 
-/// Whose keys, in which database.
+/// Whose keys to list.
 #[derive(Debug, Args)]
-pub(crate) struct Whose {
-    /// The tenant; one that is new is made with its first key
+pub(crate) struct List {
+    /// The tenant
     #[arg(long, value_name = "NAME", default_value = DEFAULT_TENANT, value_parser = record::tenant_name)]
     tenant: String,
     #[command(flatten)]
@@ -70,8 +70,11 @@ pub(crate) struct Create {
     /// When it ends: a time, or a while as 90d, 12h, 30m; never when absent
     #[arg(long, value_name = "WHEN", value_parser = parse_end)]
     expires: Option<End>,
+    /// The tenant; one that is new is made with its first key
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_TENANT, value_parser = record::tenant_name)]
+    tenant: String,
     #[command(flatten)]
-    whose: Whose,
+    settings: Settings,
 }
 
 /// A key to take another's place.
@@ -87,10 +90,13 @@ pub(crate) struct Rotate {
 /// One key.
 #[derive(Debug, Args)]
 pub(crate) struct One {
-    /// The key's id
+    /// The key's id; it tells whose key it is
     id: KeyId,
+    /// Refuse unless it is a key of this tenant
+    #[arg(long, value_name = "NAME", value_parser = record::tenant_name)]
+    tenant: Option<String>,
     #[command(flatten)]
-    whose: Whose,
+    settings: Settings,
 }
 
 /// When a key ends.
@@ -130,13 +136,13 @@ impl Keys {
         let is_change = !matches!(self, Self::List(_));
         match self {
             Self::Create(create) => create.run(target).await?,
-            Self::List(whose) => whose.list(target).await?,
+            Self::List(list) => list.run(target).await?,
             Self::Rotate(rotate) => rotate.run(target).await?,
             Self::Revoke(one) => {
-                let keys = one.whose.open().await?;
-                let revoked = keys.revoke(&one.whose.tenant, ACTOR.to_owned(), one.id);
+                let (keys, tenant) = one.find().await?;
+                let revoked = keys.revoke(&tenant, ACTOR.to_owned(), one.id);
                 revoked.await.map_err(refused)?;
-                output::note(format_args!("{} is revoked", one.id));
+                output::note(format_args!("{} of tenant `{tenant}` is revoked", one.id));
             }
         }
         // Whoever goes on after this command finds the processes told.
@@ -157,30 +163,42 @@ impl Create {
                 End::At(at) => at,
             }),
         };
-        let keys = self.whose.open().await?;
-        let issued = keys.create(&self.whose.tenant, ACTOR.to_owned(), new);
+        let keys = open(&self.settings).await?;
+        let issued = keys.create(&self.tenant, ACTOR.to_owned(), new);
         print(issued.await.map_err(refused)?, target)
     }
 }
 
 impl Rotate {
     async fn run(self, target: &Target) -> anyhow::Result<()> {
-        let One { id, whose } = self.one;
         let overlap_s = u64::try_from(self.overlap.num_seconds())?;
-        let keys = whose.open().await?;
-        let issued = keys.rotate(&whose.tenant, ACTOR.to_owned(), id, Some(overlap_s));
+        let (keys, tenant) = self.one.find().await?;
+        let issued = keys.rotate(&tenant, ACTOR.to_owned(), self.one.id, Some(overlap_s));
         print(issued.await.map_err(refused)?, target)
     }
 }
 
-impl Whose {
-    async fn open(&self) -> anyhow::Result<KeyRecord> {
-        let store = record::open(&self.settings).await?;
-        Ok(KeyRecord::new(store, SystemClock::shared()))
-    }
+/// The keys of the database that the settings name.
+async fn open(settings: &Settings) -> anyhow::Result<KeyRecord> {
+    let store = record::open(settings).await?;
+    Ok(KeyRecord::new(store, SystemClock::shared()))
+}
 
-    async fn list(self, target: &Target) -> anyhow::Result<()> {
-        let record = self.open().await?;
+impl One {
+    /// The keys, and the tenant whose key this is: the one that was named, or its owner.
+    async fn find(&self) -> anyhow::Result<(KeyRecord, String)> {
+        let keys = open(&self.settings).await?;
+        let tenant = match &self.tenant {
+            Some(tenant) => tenant.clone(),
+            None => keys.owner(self.id).await.map_err(refused)?,
+        };
+        Ok((keys, tenant))
+    }
+}
+
+impl List {
+    async fn run(self, target: &Target) -> anyhow::Result<()> {
+        let record = open(&self.settings).await?;
         let (mut keys, mut unreadable, mut before) = (Vec::new(), Vec::new(), None);
         loop {
             let page = record.list(&self.tenant, before, PAGE_ACCESS_COUNT_MAX);
