@@ -69,7 +69,7 @@ Examples:
 
 What the configuration names (database.url, kafka.bootstrap, registry.url) is used; what it does not name is started.
 The first run fetches Kafka and the registry once. It listens on loopback alone and runs open: everybody on this
-machine may do everything. With --set http.access=keys it asks for keys as everywhere else.";
+machine may do everything. With --set http.access=keys it asks for keys as everywhere else, and says how to make one.";
 
     pub(crate) async fn run(&self, target: &Target) -> anyhow::Result<Outcome> {
         let loaded = self.settings.load()?;
@@ -135,7 +135,7 @@ machine may do everything. With --set http.access=keys it asks for keys as every
     fn places(&self, loaded: &Loaded<Config>, stack: Option<&Stack>) -> Vec<(&'static str, String)> {
         let Some(stack) = stack else { return Vec::new() };
         let all = [
-            ("database.url", "Postgres", stack.database_tcp_url()),
+            ("database.url", progress::POSTGRES, stack.database_tcp_url()),
             ("kafka.bootstrap", "Kafka", stack.kafka_bootstrap()),
             ("registry.url", "registry", stack.registry_url()),
         ];

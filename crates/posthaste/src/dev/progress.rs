@@ -11,6 +11,9 @@ use posthaste_stack::{Progress, Step};
 use crate::config::Access;
 use crate::output;
 
+/// What the banner calls the record among the places.
+pub(crate) const POSTGRES: &str = "Postgres";
+
 /// Standard error, with or without moving parts.
 #[derive(Clone)]
 pub(crate) struct Screen {
@@ -50,20 +53,7 @@ impl Screen {
 
     /// What runs where, and something to try.
     pub(crate) fn ready(&self, url: &str, access: Access, places: &[(&str, String)]) {
-        let access = match access {
-            Access::Open => "open: no key is asked for, everybody on this machine may do everything",
-            Access::Keys => "with keys: make one with `posthaste keys create` over the same database",
-        };
-        let places: String = places
-            .iter()
-            .map(|(name, place)| format!("  {name:9} {place}\n"))
-            .collect();
-        self.line(&format!(
-            "\nPosthaste is ready at {url}\n  access    {access}\n  metrics   {url}/metrics\n{places}\nTry:\n  \
-             curl -i {url}/v1/tasks -H 'content-type: application/json' \\\n       \
-             -d '{{\"type\":\"text.stats\",\"payload\":{{\"text\":\"to be or not to be\"}}}}'\n  \
-             curl -N '{url}/v1/events?cursor=earliest'\n"
-        ));
+        self.line(&banner(url, access, places));
     }
 
     fn begin(&self, name: &str, text: String) {
@@ -93,6 +83,37 @@ impl Screen {
     }
 }
 
+fn banner(url: &str, access: Access, places: &[(&str, String)]) -> String {
+    let database = places.iter().find(|(name, _)| *name == POSTGRES);
+    // An address that was given may carry a password; who gave it knows it.
+    let database = database.map_or("<your database.url>", |(_, place)| place);
+    let (access, key, authorization) = match access {
+        Access::Open => (
+            "open: no key is asked for, everybody on this machine may do everything",
+            String::new(),
+            "",
+        ),
+        Access::Keys => (
+            "with keys: make one as below",
+            format!(
+                "  export POSTHASTE_KEY=$(posthaste keys create --database-url '{database}' --name ops --scopes admin)\n"
+            ),
+            " -H \"authorization: Bearer $POSTHASTE_KEY\"",
+        ),
+    };
+    let places: String = places
+        .iter()
+        .map(|(name, place)| format!("  {name:9} {place}\n"))
+        .collect();
+    format!(
+        "\nPosthaste is ready at {url}\n  access    {access}\n  docs      {url}/docs\n  metrics   {url}/metrics\n{places}\n\
+         Try:\n{key}  \
+         curl -i {url}/v1/tasks{authorization} -H 'content-type: application/json' \\\n       \
+         -d '{{\"type\":\"text.stats\",\"payload\":{{\"text\":\"to be or not to be\"}}}}'\n  \
+         curl -N{authorization} '{url}/v1/events?cursor=earliest'\n"
+    )
+}
+
 impl Progress for Screen {
     fn step(&self, step: &Step) {
         match step {
@@ -111,5 +132,31 @@ impl Progress for Screen {
             }
             Step::Note { text } => self.line(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_tried_works_where_keys_are_asked_for() {
+        let places = [(POSTGRES, "postgresql://p@127.0.0.1:5432/p".to_owned())];
+        let text = banner("http://h", Access::Keys, &places);
+        let create = "keys create --database-url 'postgresql://p@127.0.0.1:5432/p' --name ops --scopes admin";
+        assert!(text.contains(create) && text.contains("http://h/docs"), "{text}");
+        let curls: Vec<&str> = text.lines().filter(|line| line.contains("curl ")).collect();
+        assert_eq!(curls.len(), 2);
+        for curl in curls {
+            assert!(
+                curl.contains("-H \"authorization: Bearer $POSTHASTE_KEY\""),
+                "{curl}"
+            );
+        }
+        let open = banner("http://h", Access::Open, &places);
+        assert!(
+            open.contains("http://h/docs") && !open.contains("POSTHASTE_KEY"),
+            "{open}"
+        );
     }
 }
