@@ -14,6 +14,7 @@ Examples:
   posthaste watch                                everything from now on
   posthaste watch --channel orders --event task.done,task.failed
   posthaste watch --cursor earliest --json       everything that is kept, one event a line
+  posthaste watch --json --cursor CURSOR         goes on after the event that had this `cursor`
   posthaste watch task_01h2e8kqvbfwea724h75qc655w";
 
 /// What to follow.
@@ -35,7 +36,8 @@ pub(crate) struct Watch {
     #[arg(long = "event", value_name = "KIND", value_delimiter = ',')]
     events: Vec<EventKind>,
 
-    /// Where to begin: `earliest`, `latest` or an event's id on an earlier stream
+    /// Where to begin: `earliest`, `latest`, or after an event: what `--json` printed as its `cursor`, the `id` of
+    /// its frame on the stream
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
 }
@@ -64,7 +66,7 @@ async fn follow(mut stream: EventStream, target: &Target, one_task: bool) -> any
     while let Some(next) = stream.next().await? {
         match next {
             Next::Event(event) => {
-                show(&event, target)?;
+                show(&event, target, one_task)?;
                 if one_task && event.envelope.kind.is_final() {
                     return Ok(Outcome::of(event.envelope.data.state));
                 }
@@ -79,9 +81,14 @@ async fn follow(mut stream: EventStream, target: &Target, one_task: bool) -> any
     Ok(Outcome::Done)
 }
 
-fn show(event: &Event, target: &Target) -> std::io::Result<()> {
+/// In JSON with the cursor that goes on after it; a task's stream has none, as it begins with the present state.
+fn show(event: &Event, target: &Target, one_task: bool) -> std::io::Result<()> {
     if target.json {
-        return output::json_text(&event.text);
+        let cursor = Some(&event.cursor).filter(|cursor| !one_task && !cursor.is_empty());
+        return match cursor {
+            Some(cursor) => output::json_text(&with_cursor(cursor, &event.text)),
+            None => output::json_text(&event.text),
+        };
     }
     let (envelope, task) = (&event.envelope, &event.envelope.data);
     output::line(format_args!(
@@ -92,4 +99,26 @@ fn show(event: &Event, target: &Target) -> std::io::Result<()> {
         task.task_type,
         view::outcome(task)
     ))
+}
+
+/// The event with a member before those that it has. Its own text stays: parsed and written anew, numbers would change.
+fn with_cursor(cursor: &str, event: &str) -> String {
+    match event.trim_start().strip_prefix('{') {
+        Some(members) => format!("{{\"cursor\":{},{members}", serde_json::Value::from(cursor)),
+        None => event.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_tells_where_to_go_on_and_keeps_its_text() {
+        let text = with_cursor("v1:\"7", r#"{"id":"evt","data":{"n":1.000000000000000000001}}"#);
+        assert_eq!(
+            text,
+            r#"{"cursor":"v1:\"7","id":"evt","data":{"n":1.000000000000000000001}}"#
+        );
+    }
 }
