@@ -77,7 +77,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn is_log_level(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(TelemetryError::Filter(_)))
+    matches!(
+        error.downcast_ref(),
+        Some(TelemetryError::Filter(_) | TelemetryError::Level(_))
+    )
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

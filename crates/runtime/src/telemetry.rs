@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::metric;
 
@@ -46,6 +47,12 @@ pub enum TelemetryError {
     /// `log.level` is not understood.
     #[error("log.level is neither a level nor directives such as `info,posthaste_worker=debug`")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A word of `log.level` is no level.
+    #[error(
+        "log.level: `{0}` is no level: use `off`, `error`, `warn`, `info`, `debug` or `trace`, or directives such as \
+         `info,posthaste_worker=debug`"
+    )]
+    Level(String),
     /// It was set up before in this process.
     #[error("telemetry is set up already in this process")]
     Again(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -59,7 +66,23 @@ const TOLD_TWICE: &str = "rdkafka::consumer=off,pgwire_replication=off,deadpool.
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     // On its own first: a mistake must not hide behind what is put before it.
     EnvFilter::try_new(level)?;
+    // A word that is no level is a target to the library, whose logs alone would be shown: here that is a slip.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let mut words = level.split(',').map(str::trim).filter(|word| !word.is_empty());
+    if let Some(word) = words.find(|word| !word.contains(['=', '[', ']', '{', '}']) && !is_level(word)) {
+        return Err(TelemetryError::Level(word.to_owned()));
+    }
     Ok(EnvFilter::try_new(format!("{TOLD_TWICE},{level}"))?)
+}
+
+impl LogOptions {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Filter`] and [`TelemetryError::Level`].
+    pub fn check(&self) -> Result<(), TelemetryError> {
+        filter(&self.level).map(drop)
+    }
 }
 
 /// Sends the logs of this process to standard error.
@@ -176,10 +199,30 @@ mod tests {
 
     #[test]
     fn a_level_that_is_none_is_refused() {
-        let options = LogOptions {
-            level: "info,=,".to_owned(),
-            ..LogOptions::default()
+        let check = |level: &str| {
+            let options = LogOptions {
+                level: level.to_owned(),
+                ..LogOptions::default()
+            };
+            options.check()
         };
-        assert!(matches!(init_logs(&options), Err(TelemetryError::Filter(_))));
+        assert!(matches!(check("info,=,"), Err(TelemetryError::Filter(_))));
+        assert!(matches!(
+            check("posthaste_worker=loud"),
+            Err(TelemetryError::Filter(_))
+        ));
+        for level in ["warning", "loud", "info,loud", "posthaste_worker"] {
+            let error = check(level).unwrap_err().to_string();
+            assert!(error.contains("is no level: use `off`, `error`"), "{error}");
+        }
+        for level in [
+            "",
+            "off",
+            "WARN",
+            "info,posthaste_worker=debug",
+            "warn,[attempt]=debug",
+        ] {
+            assert!(check(level).is_ok(), "{level}");
+        }
     }
 }
