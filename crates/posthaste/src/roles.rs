@@ -5,6 +5,7 @@ use std::sync::Arc;
 use posthaste_http::{Front, Listener, Routes};
 use posthaste_runtime::Stopper;
 use posthaste_runtime::telemetry::{self, Metrics};
+use posthaste_types::topics::tasks_topic;
 use tokio::task::JoinSet;
 
 use crate::config::{Access, Config};
@@ -75,6 +76,7 @@ impl Process {
             dependencies: Dependencies {
                 parts,
                 kafka: None,
+                topics: Vec::new(),
                 access: None,
                 connector: None,
                 delivery: None,
@@ -147,6 +149,8 @@ impl Process {
                     clock,
                     handlers,
                 };
+                let queues = config.worker.queues.iter();
+                self.dependencies.topics = queues.map(|queue| tasks_topic(queue)).collect();
                 let service = posthaste_worker::Service::start(config.worker.clone(), parts, stopper)?;
                 self.running.spawn(async move { Ok(service.run().await?) });
             }

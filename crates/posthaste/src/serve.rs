@@ -21,6 +21,8 @@ pub(crate) struct Dependencies {
     pub(crate) parts: Parts,
     /// Kafka's administration, where a role of the process needs Kafka.
     pub(crate) kafka: Option<Admin>,
+    /// Topics that must be there, since a worker of the process reads them.
+    pub(crate) topics: Vec<String>,
     /// The delivery role asks more: whether it has caught up with its topic.
     pub(crate) delivery: Option<Arc<dyn Readiness>>,
     /// Whether it is known who may come in, where that is asked.
@@ -35,7 +37,7 @@ impl Readiness for Dependencies {
         let migrated = posthaste_store::check_migrated(&self.parts.store);
         let mut checks = vec![bounded_check("database", migrated).await];
         if let Some(admin) = &self.kafka {
-            checks.push(bounded_check("kafka", admin.ping()).await);
+            checks.push(bounded_check("kafka", has_topics(admin, &self.topics)).await);
         }
         if let Some(access) = &self.access {
             checks.extend(access.check().await);
@@ -50,6 +52,20 @@ impl Readiness for Dependencies {
         }
         checks
     }
+}
+
+/// Whether a broker answers and knows the topics.
+async fn has_topics(admin: &Admin, wanted: &[String]) -> Result<(), String> {
+    let known = admin.topics().await.map_err(|error| error.to_string())?;
+    missing(wanted, &known).map_or(Ok(()), Err)
+}
+
+/// Which topic is missing, and what to do about it.
+fn missing(wanted: &[String], known: &[String]) -> Option<String> {
+    let topic = wanted.iter().find(|topic| !known.contains(topic))?;
+    Some(format!(
+        "there is no topic `{topic}`: name its queue in topics.queues and run `posthaste migrate`"
+    ))
 }
 
 /// Listens; callers may connect from now on and are answered once [`serve`] runs.
@@ -81,5 +97,23 @@ pub(crate) async fn serve(
     tokio::select! {
         served = listener.serve(routes, front, stopper) => Ok(served?),
         () = upkeep => unreachable!("it ticks for ever"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_topic_that_is_missing_is_named_with_the_fix() {
+        let topics = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+        let known = topics(&["results", "tasks.default"]);
+        assert_eq!(missing(&topics(&["tasks.default"]), &known), None);
+        assert_eq!(missing(&[], &[]), None);
+        let error = missing(&topics(&["tasks.default", "tasks.nope"]), &known).unwrap();
+        assert!(
+            error.contains("`tasks.nope`") && error.contains("topics.queues"),
+            "{error}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste_broker::{GroupConsumer, GroupEvent, Record, RevokeGuard, TopicPartition};
+use posthaste_broker::{ErrorKind, GroupConsumer, GroupEvent, Record, RevokeGuard, TopicPartition};
 use posthaste_runtime::{Stopper, chain};
 use posthaste_schema::{SchemaId, TaskRequested};
 use posthaste_types::limits::{DRAIN_MS_MAX, WORKER_HELD_BYTES_MAX};
@@ -62,6 +62,8 @@ pub(crate) struct Dispatcher {
     attempts: Arc<Attempts>,
     reader: Reader,
     consumer: GroupConsumer,
+    /// What it reads, for the log.
+    topics: String,
     handler_count_max: usize,
     partitions: Partitions,
     queue: Queue<Job>,
@@ -80,12 +82,14 @@ impl Dispatcher {
         attempts: Arc<Attempts>,
         reader: Reader,
         consumer: GroupConsumer,
+        topics: String,
         handler_count_max: usize,
     ) -> Self {
         Self {
             attempts,
             reader,
             consumer,
+            topics,
             handler_count_max,
             partitions: Partitions::default(),
             queue: Queue::new(),
@@ -319,10 +323,21 @@ impl Dispatcher {
             .is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY)
         {
             self.complained_at = Some(Instant::now());
-            tracing::warn!(
-                error = %chain(error),
-                "reading tasks from kafka fails; it goes on by itself"
-            );
+            let (kafka_topics, error_text) = (&self.topics, chain(error));
+            if error.kind() == ErrorKind::Setup {
+                tracing::error!(
+                    kafka.topics = kafka_topics,
+                    error = %error_text,
+                    "a topic of these is missing or may not be read: name its queue in topics.queues and run `posthaste \
+                     migrate`"
+                );
+            } else {
+                tracing::warn!(
+                    kafka.topics = kafka_topics,
+                    error = %error_text,
+                    "reading tasks from kafka fails; it goes on by itself"
+                );
+            }
         }
     }
 }

@@ -107,9 +107,11 @@ impl Service {
         }
         let mut backoff = Backoff::dependency();
         loop {
-            let (consumer, events) = GroupConsumer::start(&self.kafka, self.group_options())?;
+            let group = self.group_options();
+            let topics = group.topics.join(" ");
+            let (consumer, events) = GroupConsumer::start(&self.kafka, group)?;
             let (attempts, reader) = (Arc::clone(&self.attempts), self.reader.clone());
-            let dispatcher = Dispatcher::new(attempts, reader, consumer, self.options.handlers);
+            let dispatcher = Dispatcher::new(attempts, reader, consumer, topics, self.options.handlers);
             match dispatcher.run(events, &self.stopper).await? {
                 End::Drained => return Ok(()),
                 End::ConsumerGone => {
