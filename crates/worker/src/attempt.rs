@@ -14,7 +14,7 @@ use posthaste_store::{Claim, Claimed, Completed, Completion, ErrorKind, Store, W
 use posthaste_types::{ClaimToken, RetryPolicy, TaskId};
 use tokio::time::{Instant, sleep};
 
-use crate::handlers::{ServedType, ServedTypes};
+use crate::handlers::{ServedType, ServedTypes, is_builtin};
 use crate::outcome::{AttemptFacts, Outcome};
 use crate::reporter::{Ended, Reporter, ReporterState};
 use crate::{Attempt, Handler, HandlerError, JsonText};
@@ -164,10 +164,10 @@ impl Attempts {
             let message = "the deadline passed while the task had lost its worker";
             return Err(HandlerError::retryable("deadline_passed", message).retry_after(Duration::ZERO));
         }
-        served.handler.as_deref().ok_or_else(|| {
-            let message = format!("no handler here serves the type `{}`", attempt.task().task_type);
-            HandlerError::retryable("no_handler", message)
-        })
+        served
+            .handler
+            .as_deref()
+            .ok_or_else(|| HandlerError::retryable("no_handler", no_handler(&attempt.task().task_type)))
     }
 
     /// Runs the handler within its time, with reports beside it.
@@ -329,6 +329,18 @@ fn timeout(task: &TaskRequested, served: &ServedType) -> Duration {
     task.timeout_ms
         .and_then(|ms| u64::try_from(ms).ok())
         .map_or(served.timeout, Duration::from_millis)
+}
+
+fn no_handler(task_type: &str) -> String {
+    let switch = if is_builtin(task_type) {
+        "`worker.builtins = true` or "
+    } else {
+        ""
+    };
+    format!(
+        "no handler here serves the type `{task_type}`: set {switch}`[worker.types.\"{task_type}\"]` in the worker's \
+         configuration"
+    )
 }
 
 fn timed_out(timeout: Duration) -> HandlerError {

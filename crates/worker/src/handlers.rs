@@ -25,6 +25,11 @@ const BUILTINS: [(&str, HandlerKind); 4] = [
     ("text.stats", HandlerKind::TextStats),
 ];
 
+/// Whether `Options::builtins` serves the type.
+pub(crate) fn is_builtin(task_type: &str) -> bool {
+    BUILTINS.iter().any(|(name, _)| *name == task_type)
+}
+
 /// The handlers that a program was linked with, by task type.
 #[derive(Clone, Default)]
 pub struct Handlers(HashMap<String, Arc<dyn Handler>>);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use posthaste_client::SubmitRequest;
-use posthaste_types::RetryPolicy;
+use posthaste_client::{Client, Error, SubmitRequest};
+use posthaste_types::{RetryPolicy, TaskId};
 use serde_json::value::RawValue;
 
 use super::view;
@@ -23,6 +23,20 @@ Examples:
   posthaste submit text.stats --payload '{\"text\":\"to be or not to be\"}' --wait
   posthaste submit report.build --payload @report.json --key customer-7 --channel reports --delay 60
   jq -c . order.json | posthaste submit order.pack --payload @- --idempotency-key order-4711";
+
+/// How far a task is that was not waited for any longer, and how to go on.
+async fn tell_state(client: &Client, id: TaskId, target: &Target) -> anyhow::Result<()> {
+    // Who submitted it needs its id above all.
+    match client.get(id).await {
+        Ok(task) if target.json => output::json(&task)?,
+        Ok(task) => output::note(format_args!("{id}  {}  {}", task.state, view::outcome(&task))),
+        Err(_) => output::note(id),
+    }
+    output::note(format_args!(
+        "it goes on: `posthaste watch {id}` waits for its end, `posthaste tasks show {id}` shows its history"
+    ));
+    Ok(())
+}
 
 /// What to submit.
 #[derive(Debug, Args)]
@@ -101,7 +115,11 @@ impl Submit {
         if !target.json {
             output::note(format_args!("{}  waiting", accepted.id));
         }
-        let task = client.wait(accepted.id, Duration::from_secs(wait_s)).await?;
+        let waited = client.wait(accepted.id, Duration::from_secs(wait_s)).await;
+        if let Err(Error::TimedOut) = waited {
+            tell_state(&client, accepted.id, target).await?;
+        }
+        let task = waited?;
         if target.json {
             output::json(&task)?;
         } else {

@@ -175,7 +175,13 @@ fn a_type_that_nobody_serves_is_left_to_a_worker_that_does() {
         let worker = world.worker(Options::default(), Handlers::new());
         let task = world.task("unheard.of", "1");
         world.submit(&task).await;
-        assert_eq!(code(world.finished(task.id).await.error), "no_handler");
+        let error = world.finished(task.id).await.error.unwrap();
+        assert_eq!(error.code, "no_handler");
+        assert!(
+            error.message.contains("[worker.types.\"unheard.of\"]"),
+            "{}",
+            error.message
+        );
         assert_eq!(
             world.events(task.id).await,
             ["task.retrying", "task.retrying", "task.failed"]
