@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use posthaste_runtime::config::{ConfigError, Layers, Loaded};
 
@@ -60,7 +61,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RoleSettings {
     /// Where to serve the routes, /healthz, /readyz and /metrics
-    #[arg(long, value_name = "HOST:PORT", env = "POSTHASTE_LISTEN")]
+    #[arg(long, value_name = "IP:PORT", env = "POSTHASTE_LISTEN")]
     listen: Option<String>,
 
     #[command(flatten)]
@@ -70,6 +71,12 @@ pub(crate) struct RoleSettings {
 pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// A time as a person may write it.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    text.parse()
+        .map_err(|_| "write a time of RFC 3339, as 2027-01-31T00:00:00Z".to_owned())
 }
 
 impl Settings {

@@ -30,7 +30,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
     /// So many at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 50)]
     limit: usize,
     #[command(flatten)]
     settings: Settings,

@@ -15,7 +15,7 @@ use super::view;
 use crate::cli::Target;
 use crate::exit::{Outcome, Usage};
 use crate::output;
-use crate::settings::key_value;
+use crate::settings::{key_value, time};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -62,27 +62,27 @@ pub(crate) struct Submit {
     channel: Option<String>,
 
     /// 0 to 9, higher first
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i64>,
 
     /// Not before that time (RFC 3339)
-    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "delay")]
     not_before: Option<DateTime<Utc>>,
 
     /// Not before so many seconds have passed
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     delay: Option<f64>,
 
     /// Not run after that time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     deadline: Option<DateTime<Utc>>,
 
     /// One attempt's limit, seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     timeout: Option<f64>,
 
     /// Attempts in all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_attempts: Option<u32>,
 
     /// A tag; may be repeated

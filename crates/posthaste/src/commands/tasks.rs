@@ -9,7 +9,7 @@ use super::view;
 use crate::cli::Target;
 use crate::exit::Outcome;
 use crate::output;
-use crate::settings::key_value;
+use crate::settings::{key_value, time};
 
 /// What to do with tasks.
 #[derive(Debug, Subcommand)]
@@ -61,13 +61,13 @@ pub(crate) struct List {
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = key_value)]
     tags: Vec<(String, String)>,
     /// Submitted then or later (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     created_after: Option<DateTime<Utc>>,
     /// Submitted before (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     created_before: Option<DateTime<Utc>>,
     /// Tasks on the page
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     limit: Option<usize>,
     /// Where the page before ended
     #[arg(long, value_name = "CURSOR")]

@@ -36,28 +36,58 @@ pub(crate) struct Set {
     name: String,
 
     /// Requests a second
-    #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "no_requests_per_s")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = rate, conflicts_with = "no_requests_per_s")]
     requests_per_s: Option<f64>,
     /// Requests that may come at once after a pause
-    #[arg(long, value_name = "N", conflicts_with = "no_request_burst")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "no_request_burst"
+    )]
     request_burst: Option<u32>,
     /// Tasks submitted a second
-    #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "no_tasks_per_s")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = rate, conflicts_with = "no_tasks_per_s")]
     tasks_per_s: Option<f64>,
     /// Tasks that may be submitted at once after a pause
-    #[arg(long, value_name = "N", conflicts_with = "no_task_burst")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "no_task_burst"
+    )]
     task_burst: Option<u32>,
     /// Tasks that have not ended
-    #[arg(long, value_name = "N", conflicts_with = "no_open_tasks")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "no_open_tasks"
+    )]
     open_tasks: Option<u64>,
     /// Body of one request, bytes
-    #[arg(long, value_name = "N", conflicts_with = "no_body_bytes")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "no_body_bytes"
+    )]
     body_bytes: Option<u64>,
     /// Streams open at once, in each process
-    #[arg(long, value_name = "N", conflicts_with = "no_streams")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "no_streams"
+    )]
     streams: Option<u32>,
     /// Webhook endpoints
-    #[arg(long, value_name = "N", conflicts_with = "no_endpoints")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "no_endpoints"
+    )]
     endpoints: Option<u32>,
 
     #[command(flatten)]
