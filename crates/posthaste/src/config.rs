@@ -11,7 +11,7 @@ use posthaste_store::StoreOptions;
 use posthaste_types::TenantLimits;
 use posthaste_types::task::DEFAULT_TENANT;
 use posthaste_types::topics::DEFAULT_QUEUE;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,6 +36,7 @@ pub(crate) struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpOptions {
+    #[serde(deserialize_with = "ip_and_port")]
     pub(crate) listen: SocketAddr,
     /// Whom the routes below `/v1` are for.
     pub(crate) access: Access,
@@ -50,6 +51,16 @@ pub(crate) struct HttpOptions {
     pub(crate) connections_per_address_max: usize,
     pub(crate) tls: TlsFiles,
     pub(crate) cors: CorsOptions,
+}
+
+/// No name: which of a host's addresses is meant is not for a look-up to decide.
+fn ip_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "`{text}` is not IP:PORT: write 127.0.0.1:8080 for this machine alone, 0.0.0.0:8080 or [::]:8080 for all"
+        ))
+    })
 }
 
 /// Who may come in.

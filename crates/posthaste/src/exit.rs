@@ -83,7 +83,7 @@ fn is_log_level(error: &anyhow::Error) -> bool {
     )
 }
 
-fn code_of(error: &anyhow::Error) -> u8 {
+pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
     use posthaste_client::Error as Client;
     match error.downcast_ref::<Client>() {
         Some(Client::Address(_) | Client::Key(_) | Client::Authority(_) | Client::Request(_)) => 2,

@@ -39,7 +39,15 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
         http.connections_max > 0 && http.connections_per_address_max > 0,
         Usage("http.connections_max and http.connections_per_address_max must be 1 or more".to_owned())
     );
+    ensure!(
+        http.tls.certificate.is_some() == http.tls.key.is_some(),
+        half_of_tls()
+    );
     check_limits(&config.limits)
+}
+
+fn half_of_tls() -> Usage {
+    Usage("http.tls needs both `certificate` and `key`".to_owned())
 }
 
 fn check_limits(limits: &TenantLimits) -> anyhow::Result<()> {
@@ -75,9 +83,7 @@ fn tls(files: &TlsFiles) -> anyhow::Result<Option<Tls>> {
             let tls = Tls::load(certificate, key).context(Usage("http.tls".to_owned()))?;
             Ok(Some(tls))
         }
-        _ => Err(anyhow!(Usage(
-            "http.tls needs both `certificate` and `key`".to_owned()
-        ))),
+        _ => Err(anyhow!(half_of_tls())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The executable's entry: the allocator, the choice of the command, the exit code. Holds no logic.
 
+mod check;
 mod cli;
 mod commands;
 mod config;
@@ -98,7 +99,10 @@ async fn migrate(settings: &Settings) -> anyhow::Result<Outcome> {
 }
 
 fn show_config(settings: &Settings) -> anyhow::Result<Outcome> {
-    output::line(settings.load()?.to_toml()?.trim_end())?;
+    let loaded = settings.load()?;
+    output::line(loaded.to_toml()?.trim_end())?;
+    // After it was shown: that is how one sees where the mistake comes from.
+    check::all(&loaded.value)?;
     Ok(Outcome::Done)
 }
 

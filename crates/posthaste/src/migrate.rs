@@ -12,10 +12,19 @@ use posthaste_types::{limits, topics};
 use tokio::time::Instant;
 
 use crate::config::{Config, TopicsOptions};
+use crate::exit::Usage;
 use crate::parts::Parts;
 
 /// How long a dependency that is still starting is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Refuses what it cannot make.
+///
+/// # Errors
+/// A usage error that names the key.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    specs(&config.topics).map(drop)
+}
 
 /// Does all of it and tells each step in a line.
 pub(crate) async fn migrate(config: &Config, parts: &Parts, tell: &dyn Fn(String)) -> anyhow::Result<()> {
@@ -114,7 +123,9 @@ fn specs(options: &TopicsOptions) -> anyhow::Result<Vec<(TopicSpec, Option<Schem
     for queue in &options.queues {
         ensure!(
             is_queue_name(queue),
-            "topics.queues: `{queue}` is not a queue's name: use a-z, 0-9, `.`, `_` and `-`"
+            Usage(format!(
+                "topics.queues: `{queue}` is not a queue's name: use a-z, 0-9, `.`, `_` and `-`"
+            ))
         );
         let topic = topics::tasks_topic(queue);
         specs.push((

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use posthaste_http::{Front, Listener, Routes};
 use posthaste_runtime::Stopper;
 use posthaste_runtime::telemetry::{self, Metrics};
@@ -9,10 +10,10 @@ use posthaste_types::topics::tasks_topic;
 use tokio::task::JoinSet;
 
 use crate::config::{Access, Config};
-use crate::exit::Outcome;
+use crate::exit::{Outcome, Usage};
 use crate::parts::Parts;
 use crate::serve::{self, Dependencies};
-use crate::{front, shutdown};
+use crate::{check, front, shutdown};
 
 /// One role of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +132,8 @@ impl Process {
             }
             Role::Connector => {
                 let deps = posthaste_connector::Deps { store, kafka, clock };
-                let mut service = posthaste_connector::Service::start(&config.connector, deps, stopper)?;
+                let mut service = posthaste_connector::Service::start(&config.connector, deps, stopper)
+                    .context(Usage("section [connector]".to_owned()))?;
                 // Our own outbox holds finished bytes; others may hold JSON for topics of Avro.
                 if !config.connector.outboxes.is_empty() {
                     service = service.with_registry(parts.registry()?);
@@ -228,12 +230,10 @@ impl Process {
 
 /// A process of one role, until it is told to stop.
 pub(crate) async fn run_alone(role: Role, config: &Config) -> anyhow::Result<Outcome> {
+    check::of_role(role, config)?;
     telemetry::init_logs(&config.log)?;
     let metrics = Metrics::install()?;
     let stopper = shutdown::on_signals()?;
-    if role.has_callers() {
-        front::check(config)?;
-    }
     let listener = front::prepare(serve::bind(config.http.listen)?, &config.http)?;
     let parts = Parts::new(config, role.name())?;
     let process = Process::start(role.name(), &[role], config, parts, &stopper)?;

@@ -8,7 +8,8 @@ use posthaste_types::limits::{HANDLER_COUNT_DEFAULT, TIMEOUT_S_DEFAULT, TIMEOUT_
 use posthaste_types::topics::DEFAULT_QUEUE;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Error, handlers};
+use crate::handlers::ServedTypes;
+use crate::{Error, Handlers, handlers};
 
 /// How a worker process works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -168,6 +169,17 @@ fn without_userinfo<S: Serializer>(url: &Option<String>, serializer: S) -> Resul
         _ => url.clone(),
     });
     shown.serialize(serializer)
+}
+
+impl Options {
+    /// As [`Self::check`], and that every type has a handler: these of the program, or a built-in.
+    ///
+    /// # Errors
+    /// [`Error::Setup`], naming the key and what it must be.
+    pub fn check_with(&self, handlers: Handlers) -> Result<(), Error> {
+        self.check()?;
+        ServedTypes::new(self, handlers).map(drop)
+    }
 }
 
 fn check_timeout(key: &str, timeout_s: f64) -> Result<(), Error> {

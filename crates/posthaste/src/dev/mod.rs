@@ -22,7 +22,7 @@ use crate::exit::Outcome;
 use crate::parts::Parts;
 use crate::roles::{Process, Role};
 use crate::settings::Settings;
-use crate::{front, migrate, output, serve, shutdown};
+use crate::{check, front, migrate, output, serve, shutdown};
 
 use debezium::Connector;
 use progress::Screen;
@@ -76,7 +76,7 @@ machine may do everything. With --set http.access=keys it asks for keys as every
         let mut config = development(&loaded);
         config.http.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         // Before minutes of work: is the port free, and are the settings usable?
-        front::check(&config)?;
+        check::all(&config)?;
         let listener = front::prepare(serve::bind(config.http.listen)?, &config.http)?;
         telemetry::init_logs(&config.log)?;
         let metrics = Metrics::install()?;
