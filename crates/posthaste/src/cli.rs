@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use posthaste_client::{Client, ClientOptions};
 use posthaste_runtime::Secret;
 
@@ -22,6 +22,48 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Commands that talk to no server, and what of the client options they use nevertheless.
+const WITHOUT_SERVER: [(&str, &[&str]); 12] = [
+    ("dev", &["api_key", "ca", "json"]),
+    ("ingest", &[]),
+    ("connector", &["json"]),
+    ("worker", &[]),
+    ("delivery", &[]),
+    ("scheduler", &[]),
+    ("migrate", &[]),
+    ("config", &["json"]),
+    ("keys", &["json"]),
+    ("tenants", &["json"]),
+    ("stream-tokens", &["json"]),
+    ("audit", &["json"]),
+];
+
+impl Cli {
+    /// The command line of this process. Ends the process where it is wrong or asks for help.
+    pub(crate) fn read() -> Self {
+        let mut command = Self::tidy();
+        let read = Self::from_arg_matches(&command.get_matches_mut());
+        read.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
+    /// The commands, of whose help each shows what does something there: an option for all is hidden by one of its name.
+    fn tidy() -> clap::Command {
+        let command = Self::command();
+        let options: Vec<Arg> = command
+            .get_arguments()
+            .filter(|option| option.is_global_set())
+            .cloned()
+            .collect();
+        WITHOUT_SERVER.iter().fold(command, |command, (name, used)| {
+            let unused = options
+                .iter()
+                .filter(|option| !used.contains(&option.get_id().as_str()));
+            let hidden: Vec<Arg> = unused.map(|option| option.clone().hide(true)).collect();
+            command.mut_subcommand(name, |subcommand| subcommand.args(hidden))
+        })
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -97,6 +139,21 @@ impl Target {
     }
 }
 
+/// What every role's help ends with.
+macro_rules! role_examples {
+    ($command:literal) => {
+        concat!(
+            "\
+Every key of the configuration is in connectors/posthaste.toml. A key can come from the file, from the environment
+(POSTHASTE_KAFKA__BOOTSTRAP=…), or from a flag; the later wins.
+
+Example:
+  posthaste ",
+            $command
+        )
+    };
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -105,19 +162,19 @@ pub(crate) enum Command {
     Dev(Box<Dev>),
 
     /// Take tasks in over HTTP and store them
-    #[command(after_help = ROLE_EXAMPLES)]
+    #[command(after_help = role_examples!("ingest --config /etc/posthaste.toml --listen 0.0.0.0:8080 --set ingest.lanes=2"))]
     Ingest(RoleSettings),
     /// Carry what the record commits to Kafka; or see how that goes, pause and resume it
     #[command(after_help = connector::EXAMPLES)]
     Connector(Box<connector::Connector>),
     /// Run the handlers of tasks
-    #[command(after_help = ROLE_EXAMPLES)]
+    #[command(after_help = role_examples!("worker --config /etc/posthaste.toml --listen 0.0.0.0:8080 --set worker.handlers=64"))]
     Worker(RoleSettings),
     /// Bring events to streams and webhooks
-    #[command(after_help = ROLE_EXAMPLES)]
+    #[command(after_help = role_examples!("delivery --config /etc/posthaste.toml --listen 0.0.0.0:8080 --set delivery.window_event_count=4096"))]
     Delivery(RoleSettings),
     /// Start what is due: delays, retries, deadlines; and drop what is past its retention
-    #[command(after_help = ROLE_EXAMPLES)]
+    #[command(after_help = role_examples!("scheduler --config /etc/posthaste.toml --listen 0.0.0.0:8080 --set scheduler.retention_days=7"))]
     Scheduler(RoleSettings),
 
     /// Make tables, topics and schemas; safe to repeat, also at the same time
@@ -161,13 +218,6 @@ pub(crate) enum Command {
     Bench(Bench),
 }
 
-const ROLE_EXAMPLES: &str = "\
-Every key of the configuration is in connectors/posthaste.toml. A key can come from the file, from the environment
-(POSTHASTE_KAFKA__BOOTSTRAP=…), or from a flag; the later wins.
-
-Example:
-  posthaste worker --config /etc/posthaste.toml --listen 0.0.0.0:8080 --set worker.handlers=64";
-
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
@@ -181,3 +231,57 @@ Examples:
   posthaste bench round-trip --rate 200             latency at 200 tasks a second
   posthaste bench round-trip                        capacity, 1,024 tasks under way
   posthaste bench round-trip --batch 100 --json     capacity in batches, for programs";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(path: &[&str]) -> String {
+        let words = ["posthaste"].iter().chain(path).chain(&["--help"]);
+        Cli::tidy().try_get_matches_from(words).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn help_shows_the_options_that_do_something() {
+        for path in [&["worker"][..], &["migrate"], &["scheduler"]] {
+            let help = help(path);
+            assert!(
+                !help.contains("Client options") && !help.contains("--json"),
+                "{help}"
+            );
+            assert!(help.contains(&format!("  posthaste {} --", path[0])), "{help}");
+        }
+        for path in [&["keys", "revoke"][..], &["config"], &["connector", "status"]] {
+            let help = help(path);
+            assert!(help.contains("--json") && !help.contains("--api-key"), "{help}");
+        }
+        for path in [&["submit"][..], &["tasks", "list"], &["health"]] {
+            let help = help(path);
+            assert!(help.contains("--json") && help.contains("--api-key"), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_option_is_taken_wherever_it_stands() {
+        for words in [
+            ["posthaste", "--json", "keys", "list"],
+            ["posthaste", "keys", "--json", "list"],
+            ["posthaste", "keys", "list", "--json"],
+            ["posthaste", "worker", "--url", "http://h"],
+        ] {
+            let matches = Cli::tidy().try_get_matches_from(words).unwrap();
+            let Cli { target, .. } = Cli::from_arg_matches(&matches).unwrap();
+            assert!(target.json || target.url == "http://h", "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_below_none_reaches_whoever_can_say_what_is_wrong_with_it() {
+        let read = |words: &[&str]| Cli::tidy().try_get_matches_from([&["posthaste"], words].concat());
+        assert!(read(&["submit", "echo", "--delay", "-1", "--priority", "-1"]).is_ok());
+        let error = read(&["tenants", "set", "acme", "--requests-per-s", "-1"]).unwrap_err();
+        assert!(error.to_string().contains("must be a number above 0"), "{error}");
+        let error = read(&["tasks", "list", "--created-after", "1h"]).unwrap_err();
+        assert!(error.to_string().contains("RFC 3339"), "{error}");
+    }
+}

@@ -37,14 +37,18 @@ impl Outcome {
     }
 }
 
-/// The process's exit code; an error is told on standard error.
-pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
+/// The process's exit code; an error is told on standard error, a refusal in JSON where that was asked for.
+pub(crate) fn code(result: anyhow::Result<Outcome>, json: bool) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Negative) => ExitCode::from(1),
         // The reader of our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if let (true, Some(posthaste_client::Error::Refused(problem))) = (json, error.downcast_ref()) {
+                crate::output::note_json(problem);
+                return ExitCode::from(code_of(&error));
+            }
             crate::output::note(format_args!("error: {error:#}"));
             if let Some(posthaste_client::Error::Refused(problem)) = error.downcast_ref() {
                 for field in &problem.errors {

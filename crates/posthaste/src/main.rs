@@ -17,7 +17,6 @@ mod shutdown;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use posthaste_runtime::telemetry;
 
 use cli::{Bench, Cli, Command, Target};
@@ -31,8 +30,9 @@ use settings::Settings;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let Cli { target, command } = Cli::parse();
-    exit::code(run(target, command))
+    let Cli { target, command } = Cli::read();
+    let json = target.json;
+    exit::code(run(target, command), json)
 }
 
 fn run(target: Target, command: Command) -> anyhow::Result<Outcome> {
@@ -56,7 +56,7 @@ async fn dispatch(target: Target, command: Command) -> anyhow::Result<Outcome> {
         Command::Delivery(settings) => roles::run_alone(Role::Delivery, &settings.load()?.value).await,
         Command::Scheduler(settings) => roles::run_alone(Role::Scheduler, &settings.load()?.value).await,
         Command::Migrate(settings) => migrate(&settings).await,
-        Command::Config(settings) => show_config(&settings),
+        Command::Config(settings) => show_config(&settings, &target),
         Command::Health => health(&target).await,
         Command::Submit(submit) => submit.run(&target).await,
         Command::Watch(watch) => watch.run(&target).await,
@@ -98,9 +98,13 @@ async fn migrate(settings: &Settings) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn show_config(settings: &Settings) -> anyhow::Result<Outcome> {
+fn show_config(settings: &Settings, target: &Target) -> anyhow::Result<Outcome> {
     let loaded = settings.load()?;
-    output::line(loaded.to_toml()?.trim_end())?;
+    if target.json {
+        output::json(&loaded.value)?;
+    } else {
+        output::line(loaded.to_toml()?.trim_end())?;
+    }
     // After it was shown: that is how one sees where the mistake comes from.
     check::all(&loaded.value)?;
     Ok(Outcome::Done)
@@ -110,7 +114,11 @@ async fn health(target: &Target) -> anyhow::Result<Outcome> {
     // Probes are often told the whole address.
     let url = target.url.strip_suffix("/readyz").unwrap_or(&target.url);
     let is_ready = target.client_of(url)?.is_ready().await?;
-    output::line(if is_ready { "ready" } else { "not ready" })?;
+    if target.json {
+        output::json(&serde_json::json!({ "ready": is_ready }))?;
+    } else {
+        output::line(if is_ready { "ready" } else { "not ready" })?;
+    }
     Ok(if is_ready {
         Outcome::Done
     } else {

@@ -41,6 +41,14 @@ pub(crate) fn note(text: impl Display) {
     let _unwritable = writeln!(io::stderr(), "{}", harmless(&text.to_string()));
 }
 
+/// One JSON document on standard error.
+pub(crate) fn note_json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => drop(writeln!(io::stderr(), "{text}")),
+        Err(error) => note(error),
+    }
+}
+
 /// Columns as wide as their widest cell; the last one as it is.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let width = |column: usize| {
