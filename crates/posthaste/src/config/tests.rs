@@ -116,7 +116,11 @@ env = { TOKEN = "hunter2" }
 fn a_name_to_listen_at_is_refused_with_what_to_write() {
     let layers = Layers::new().flag("--listen", "http.listen", "localhost:18500");
     let error = layers.load::<Config>().unwrap_err().to_string();
-    for part in ["flag --listen", "`localhost:18500` is not IP:PORT", "127.0.0.1:8080"] {
+    for part in [
+        "flag --listen",
+        "`localhost:18500` is not IP:PORT",
+        "127.0.0.1:8080",
+    ] {
         assert!(error.contains(part), "{error}");
     }
 }
