@@ -27,6 +27,10 @@ use crate::{check, front, migrate, output, serve, shutdown};
 use debezium::Connector;
 use progress::Screen;
 
+/// Log that may wait for a connector that stands still before tasks are refused: far above what a machine of one's own
+/// writes while it works, and less than most disks.
+const WAL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
 /// Everything on this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
@@ -231,8 +235,30 @@ fn development(loaded: &Loaded<Config>) -> Config {
     config.worker.builtins |= !loaded.is_set("worker.builtins");
     config.delivery.allow_private_addresses |= !loaded.is_set("delivery.allow_private_addresses");
     config.delivery.allow_http |= !loaded.is_set("delivery.allow_http");
+    // The server that is started here bounds no slot's log; one that was given has an operator.
+    if !loaded.is_set("database.url") && !loaded.is_set("connector.wal_bytes_max") {
+        config.connector.wal_bytes_max = WAL_BYTES_MAX;
+    }
     if !loaded.is_set("worker.queues") {
         config.worker.queues.clone_from(&config.topics.queues);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use posthaste_runtime::config::Layers;
+
+    use super::*;
+
+    #[test]
+    fn only_the_log_of_a_server_that_is_started_here_is_bounded() {
+        let bound = |text: &str| {
+            let loaded = Layers::new().toml("f", text).unwrap().load().unwrap();
+            development(&loaded).connector.wal_bytes_max
+        };
+        assert_eq!(bound(""), WAL_BYTES_MAX);
+        assert_eq!(bound("[connector]\nwal_bytes_max = 0"), 0);
+        assert_eq!(bound("[database]\nurl = \"postgresql://h/d\""), 0);
+    }
 }
