@@ -19,4 +19,4 @@ pub use retry::RetryPolicy;
 pub use scope::{Scope, Scopes};
 pub use state::{EventKind, InvalidTransition, TaskEvent, TaskState};
 pub use task::{Task, TaskError};
-pub use tenant::TenantLimits;
+pub use tenant::{TenantLimits, is_tenant_name};

@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::limits::TENANT_BYTES_MAX;
+
+/// Whether a tenant may have this name: 1 to [`TENANT_BYTES_MAX`] letters and digits of ASCII, `.`, `_` and `-`.
+pub fn is_tenant_name(text: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=TENANT_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_name)
+}
+
 /// Bounds of one tenant; an absent one is no bound of the tenant's own. Rates and streams are counted by each process,
 /// open tasks and endpoints by the whole system.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use anyhow::{anyhow, ensure};
 use posthaste_api::Problem;
 use posthaste_store::Store;
+use posthaste_types::is_tenant_name;
 use posthaste_types::limits::TENANT_BYTES_MAX;
 
 use crate::config::Config;
@@ -35,8 +36,7 @@ pub(super) fn refused(problem: Problem) -> anyhow::Error {
 
 /// A tenant's name as a person may write it.
 pub(super) fn tenant_name(text: &str) -> Result<String, String> {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if (1..=TENANT_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_name) {
+    if is_tenant_name(text) {
         return Ok(text.to_owned());
     }
     Err(format!(
