@@ -51,6 +51,10 @@ pub enum Next {
     },
     /// A state that is no event, such as `INIT` at the beginning of a task's stream: the frame's name and data.
     Other(String, String),
+    /// The connection is lost and the first try to come back failed; it is tried again for as long as this is asked for more.
+    Lost,
+    /// It is back after [`Next::Lost`], where it was: nothing is missing.
+    Back,
 }
 
 /// A stream that reconnects by itself.
@@ -59,9 +63,30 @@ pub struct EventStream {
     client: Client,
     path: String,
     query: Vec<(&'static str, String)>,
-    answer: Option<Response>,
+    link: Link,
     parser: Parser,
     ready: VecDeque<Frame>,
+}
+
+/// The connection under a stream.
+#[derive(Debug)]
+enum Link {
+    Open(Response),
+    Lost {
+        /// Before the next try.
+        pause: Duration,
+        waits: Waits,
+        /// Whether [`Next::Lost`] was given.
+        is_told: bool,
+    },
+    /// The server said that no more will come.
+    Ended,
+}
+
+impl Link {
+    fn of(answer: Option<Response>) -> Self {
+        answer.map_or(Self::Ended, Self::Open)
+    }
 }
 
 impl Client {
@@ -104,11 +129,11 @@ impl EventStream {
             client: client.clone(),
             path,
             query,
-            answer: None,
+            link: Link::Ended,
             parser: Parser::default(),
             ready: VecDeque::new(),
         };
-        stream.answer = stream.connect().await.map_err(|(error, _)| error)?;
+        stream.link = Link::of(stream.connect().await.map_err(|(error, _)| error)?);
         Ok(stream)
     }
 
@@ -122,39 +147,65 @@ impl EventStream {
             if let Some(frame) = self.ready.pop_front() {
                 return understand(frame).map(Some);
             }
-            let Some(answer) = &mut self.answer else {
-                return Ok(None);
-            };
-            match answer.chunk().await {
-                Ok(Some(piece)) => {
-                    let ready = &mut self.ready;
-                    self.parser.push(&piece, |frame| ready.push_back(frame))?;
+            match &mut self.link {
+                Link::Ended => return Ok(None),
+                Link::Lost { .. } => {
+                    if let Some(next) = self.come_back().await? {
+                        return Ok(Some(next));
+                    }
                 }
-                Ok(None) | Err(_) => self.reconnect().await?,
+                Link::Open(answer) => match answer.chunk().await {
+                    Ok(Some(piece)) => {
+                        let ready = &mut self.ready;
+                        self.parser.push(&piece, |frame| ready.push_back(frame))?;
+                    }
+                    Ok(None) | Err(_) => self.lose(),
+                },
             }
         }
     }
 
-    async fn reconnect(&mut self) -> Result<(), Error> {
+    fn lose(&mut self) {
         self.parser.reconnect();
-        let wait = self
-            .parser
-            .retry_ms()
-            .map_or(RECONNECT_WAIT, Duration::from_millis);
         // Before the first try too: a server that ends every stream at once is not to be hurried.
-        tokio::time::sleep(wait).await;
-        let mut waits = Waits::default();
-        loop {
-            match self.connect().await {
-                Ok(answer) => {
-                    self.answer = answer;
-                    return Ok(());
-                }
-                Err((error, _)) if !error.is_transient() => return Err(error),
-                Err((_, asked)) => {
-                    let asked = asked.map_or(wait, |asked| asked.min(RETRY_AFTER_MAX).max(wait));
-                    tokio::time::sleep(waits.next(Some(asked))).await;
-                }
+        self.link = Link::Lost {
+            pause: self.reconnect_wait(),
+            waits: Waits::default(),
+            is_told: false,
+        };
+    }
+
+    fn reconnect_wait(&self) -> Duration {
+        let told_ms = self.parser.retry_ms();
+        told_ms.map_or(RECONNECT_WAIT, Duration::from_millis)
+    }
+
+    /// One try to come back; gives what there is to tell of it.
+    async fn come_back(&mut self) -> Result<Option<Next>, Error> {
+        let Link::Lost { pause, .. } = self.link else {
+            return Ok(None);
+        };
+        tokio::time::sleep(pause).await;
+        let (connected, least) = (self.connect().await, self.reconnect_wait());
+        let Link::Lost {
+            pause,
+            waits,
+            is_told,
+        } = &mut self.link
+        else {
+            return Ok(None);
+        };
+        let was_told = std::mem::replace(is_told, true);
+        match connected {
+            Ok(answer) => {
+                self.link = Link::of(answer);
+                Ok(was_told.then_some(Next::Back))
+            }
+            Err((error, _)) if !error.is_transient() => Err(error),
+            Err((_, asked)) => {
+                let asked = asked.map_or(least, |asked| asked.min(RETRY_AFTER_MAX).max(least));
+                *pause = waits.next(Some(asked));
+                Ok((!was_told).then_some(Next::Lost))
             }
         }
     }

@@ -18,6 +18,8 @@ fn name(next: Option<Next>) -> String {
         Some(Next::Other(name, data)) => format!("{name} {data}"),
         Some(Next::Reset { cursor }) => format!("reset {cursor}"),
         Some(Next::Event(event)) => event.text,
+        Some(Next::Lost) => "lost".to_owned(),
+        Some(Next::Back) => "back".to_owned(),
         None => "end".to_owned(),
     }
 }
@@ -34,7 +36,7 @@ async fn a_stream_goes_on_after_the_last_id_and_ends_with_a_204() {
     let server = Scripted::serve(turns).await;
     let client = Client::new(&server.url).unwrap();
     let mut stream = client.events(&filter()).await.unwrap();
-    for expected in ["x 1", "x 2", "end"] {
+    for expected in ["x 1", "lost", "back", "x 2", "end"] {
         assert_eq!(name(stream.next().await.unwrap()), expected);
     }
     assert_eq!(server.header("last-event-id"), ["", "b", "b", "b", "c"]);
@@ -51,7 +53,9 @@ async fn a_stream_comes_back_no_sooner_than_the_server_asks() {
     let client = Client::new(&server.url).unwrap();
     let mut stream = client.events(&filter()).await.unwrap();
     let began = Instant::now();
-    assert_eq!(name(stream.next().await.unwrap()), "end");
+    for expected in ["lost", "back", "end"] {
+        assert_eq!(name(stream.next().await.unwrap()), expected);
+    }
     assert!(began.elapsed() >= Duration::from_secs(2));
 }
 

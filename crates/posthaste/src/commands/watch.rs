@@ -74,6 +74,8 @@ async fn follow(mut stream: EventStream, target: &Target, one_task: bool) -> any
             Next::Reset { cursor } => output::note(format_args!(
                 "events before this were no longer kept and may have been missed; going on from cursor {cursor}"
             )),
+            Next::Lost => output::note("the server is away; the stream goes on when it is back"),
+            Next::Back => output::note("the server is back"),
             Next::Other(_, data) if target.json => output::json_text(&data)?,
             Next::Other(name, _) => output::line(name)?,
         }
