@@ -159,7 +159,11 @@ impl Create {
             name: self.name,
             scopes: self.scopes,
             expires_at: self.expires.map(|end| match end {
-                End::After(while_) => SystemClock.now() + while_,
+                // What no clock can say is past the last time that is taken, which the refusal names.
+                End::After(while_) => SystemClock
+                    .now()
+                    .checked_add_signed(while_)
+                    .unwrap_or(DateTime::<Utc>::MAX_UTC),
                 End::At(at) => at,
             }),
         };
