@@ -12,8 +12,9 @@ use posthaste_store::{Store, StoreOptions};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
-/// Nothing here takes so long; past it a test has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// Nothing here takes so long, not even a broker that was stopped for a minute, beside all other tests; past it a test has
+/// failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 static NAME_COUNT: AtomicU32 = AtomicU32::new(0);
 
