@@ -176,21 +176,13 @@ impl Keys {
         found.ok_or_else(not_found)
     }
 
-    /// The tenant whose key it is: for the operator, who may have nothing of a key but its id. Asks tenant by tenant, and
-    /// nobody waits for it but a person.
+    /// The tenant whose key it is: for the operator, who may have nothing of a key but its id.
     ///
     /// # Errors
     /// 404 when no tenant has such a key, 503 when the record cannot be read.
     pub async fn owner(&self, id: KeyId) -> Result<String, Problem> {
-        for tenant in self.store.tenants().await.map_err(unavailable)? {
-            match self.store.key(&tenant.name, id).await {
-                Ok(None) => {}
-                Err(error) if error.kind() != ErrorKind::Internal => return Err(unavailable(error)),
-                // One that cannot be read is there too, and can be revoked.
-                Ok(Some(_)) | Err(_) => return Ok(tenant.name),
-            }
-        }
-        Err(not_found())
+        let tenant = self.store.key_tenant(id).await.map_err(unavailable)?;
+        tenant.ok_or_else(not_found)
     }
 
     /// Up to `limit` keys, the newest first; only older ones than `before`. One that cannot be read is an id alone.

@@ -40,6 +40,9 @@ const KEY: &str = concat!(
     " from posthaste.api_keys k where k.tenant = $1 and k.id = $2"
 );
 
+const KEY_TENANT: &str = "-- key_tenant
+select tenant from posthaste.api_keys where id = $1";
+
 /// Of [`Store::access_changes`]. A change is told however old the death that it stamps: who knows the key must hear of
 /// it. Who knows nothing yet need not hear of the dead. `least` passes over what is null.
 pub(crate) const CHANGED_KEYS: &str = concat!(
@@ -207,6 +210,16 @@ impl Store {
             .as_ref()
             .map(key_of_row)
             .transpose()
+    }
+
+    /// The tenant whose key it is, dead or not, and whether it can be read or not.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn key_tenant(&self, id: KeyId) -> Result<Option<String>, Error> {
+        let client = self.client().await?;
+        let row = query::row(&client, KEY_TENANT, &[&id.uuid()]).await?;
+        row.map(|row| Columns::of(&row).take()).transpose()
     }
 
     /// How many keys of a tenant with the scope `admin` can be used at `now`.
