@@ -1,5 +1,6 @@
 //! Query parameters: each is taken by name, and what nobody took is refused by name.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -134,12 +135,18 @@ impl Query {
         self.list(name).into_iter().map(parse).collect()
     }
 
-    /// The parameters whose names begin with `prefix`, their names without it, in order.
-    pub fn prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
-        self.pairs
-            .extract_if(.., |(name, _)| name.starts_with(prefix))
-            .map(|(name, value)| (name[prefix.len()..].to_owned(), value))
-            .collect()
+    /// The parameters whose names begin with `prefix`, each of which may be there once, by their names without it.
+    ///
+    /// # Errors
+    /// 400 when one is there more than once.
+    pub fn prefixed(&mut self, prefix: &str) -> Result<BTreeMap<String, String>, Problem> {
+        let mut taken = BTreeMap::new();
+        for (name, value) in self.pairs.extract_if(.., |(name, _)| name.starts_with(prefix)) {
+            if taken.insert(name[prefix.len()..].to_owned(), value).is_some() {
+                return Err(invalid(&name, "may be given once"));
+            }
+        }
+        Ok(taken)
     }
 
     /// To be called when all known parameters were taken, and before any is used.
@@ -185,8 +192,8 @@ mod tests {
         assert_eq!(query.one("type").unwrap().as_deref(), Some("a.b"));
         assert_eq!(query.list("state"), ["DONE", "FAILED", "INIT"]);
         assert_eq!(
-            query.prefixed("tag."),
-            [("region".to_owned(), "eu west".to_owned())]
+            query.prefixed("tag.").unwrap(),
+            [("region".to_owned(), "eu west".to_owned())].into()
         );
         assert_eq!(query.one("cursor").unwrap(), None);
         query.end().unwrap();
@@ -223,7 +230,7 @@ mod tests {
         for text in ["type=a%00b", "limit=1&%00=2"] {
             let mut query = Query::parse(text);
             query.list("type");
-            query.prefixed("\0");
+            query.prefixed("\0").unwrap();
             assert!(query.end().unwrap_err().detail.contains("U+0000"), "{text}");
         }
     }

@@ -1,6 +1,5 @@
 //! `GET /v1/tasks`: a page of tasks by filter, newest first.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use posthaste_api::{Problem, TaskPage};
@@ -49,18 +48,13 @@ fn cursor(query: &mut Query) -> Result<Option<TaskId>, Problem> {
 }
 
 fn filter(query: &mut Query) -> Result<TaskFilter, Problem> {
-    let tags = query.prefixed("tag.");
-    let mut names = HashSet::new();
-    if let Some((name, _)) = tags.iter().find(|(name, _)| !names.insert(name)) {
-        return Err(problems::parameter(format!("`tag.{name}` may be given once")));
-    }
     let filter = TaskFilter {
         states: query.parsed_list("state")?,
         task_type: query.one("type")?,
         queue: query.one("queue")?,
         channel: query.one("channel")?,
         key: query.one("key")?,
-        tags: tags.into_iter().collect(),
+        tags: query.prefixed("tag.")?,
         created_after: query.time("created_after")?,
         created_before: query.time("created_before")?,
     };
