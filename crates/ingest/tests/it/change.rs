@@ -1,13 +1,10 @@
 //! Cancel and rerun.
 
-use std::sync::Arc;
-
-use posthaste_http::{Actor, Caller, Quota};
 use posthaste_schema::{TaskEvent, TaskRequested, WriterSchemas};
-use posthaste_types::{EventKind, Scopes, TaskState, TenantLimits};
+use posthaste_types::{EventKind, TaskState, TenantLimits};
 use serde_json::{Value, json};
 
-use crate::world::{Answer, World, run, uuid_of};
+use crate::world::{Answer, World, limited, run, uuid_of};
 
 async fn post(world: &World, task: &Value, what: &str) -> Answer {
     world
@@ -157,12 +154,7 @@ fn a_rerun_is_one_more_task_of_its_tenant() {
             task_burst: Some(2),
             ..TenantLimits::default()
         };
-        let caller = Caller::new(
-            "default".into(),
-            Scopes::ALL,
-            Actor::Open,
-            Arc::new(Quota::new(limits)),
-        );
+        let caller = limited(limits);
         let path = format!("{}/retry", task["links"]["self"].as_str().unwrap());
         let rerun = async || world.request("POST", &path).by(&caller).send().await;
         caller.quota().set_open_tasks(1);

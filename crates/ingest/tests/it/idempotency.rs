@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use posthaste_http::{Actor, Caller, Quota};
 use posthaste_ingest::{Deps, Options, Service};
 use posthaste_runtime::{Clock, Stopper, SystemClock};
-use posthaste_types::{Scopes, TenantLimits};
+use posthaste_types::TenantLimits;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, World, run};
+use crate::world::{Answer, World, limited, run};
 
 const BATCH: &str = "/v1/tasks/batch";
 
@@ -250,8 +249,7 @@ fn who_has_reached_a_limit_still_hears_what_became_of_its_request() {
             open_tasks: Some(2),
             ..TenantLimits::default()
         };
-        let quota = Arc::new(Quota::new(limits));
-        let caller = Caller::new("default".into(), Scopes::ALL, Actor::Open, quota);
+        let caller = limited(limits);
         let send = async |path: &str, key: &str, body: &str| {
             let request = world.request("POST", path).by(&caller);
             request.header("idempotency-key", key).text(body).send().await
@@ -290,12 +288,7 @@ fn a_replay_opens_no_task() {
             open_tasks: Some(4),
             ..TenantLimits::default()
         };
-        let caller = Caller::new(
-            "default".into(),
-            Scopes::ALL,
-            Actor::Open,
-            Arc::new(Quota::new(limits)),
-        );
+        let caller = limited(limits);
         let send = async |path: &str, key: &str, body: &str| {
             let request = world.request("POST", path).by(&caller);
             request.header("idempotency-key", key).text(body).send().await

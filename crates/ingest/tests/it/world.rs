@@ -2,18 +2,18 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use posthaste_http::{Caller, Routes, finish};
+use posthaste_http::{Actor, Caller, Quota, Routes, finish};
 use posthaste_ingest::{Deps, Options, Service};
 use posthaste_runtime::{Stopper, SystemClock};
 use posthaste_schema::{SchemaId, TASK_EVENT, TASK_REQUESTED};
 use posthaste_stack::{Part, Stack, StackOptions};
 use posthaste_store::{Store, StoreOptions, migrate};
-use posthaste_types::topics;
+use posthaste_types::{Scopes, TenantLimits, topics};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
@@ -23,6 +23,16 @@ use warp::http::Response;
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 static STACK: tokio::sync::OnceCell<Stack> = tokio::sync::OnceCell::const_new();
+
+/// A caller of the tenant `default` who may use no more than this.
+pub(crate) fn limited(limits: TenantLimits) -> Caller {
+    Caller::new(
+        "default".into(),
+        Scopes::ALL,
+        Actor::Open,
+        Arc::new(Quota::new(limits)),
+    )
+}
 
 /// Runs a test.
 pub(crate) fn run(test: impl Future<Output = ()>) {
