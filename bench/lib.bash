@@ -74,11 +74,10 @@ start_server() {
     postgres_pid=$(head -n 1 "$(find "$data" -name postmaster.pid -print -quit)")
 }
 
-# until_ready NAME [PID URL LOG]: waits for what was started as `server_pid`, or for another process at its address.
+# until_ready NAME: waits for what was started as `server_pid`.
 until_ready() {
-    local pid=${2:-$server_pid} address=${3:-$url} log=${4:-$data/server.log}
-    until curl --silent --fail --output /dev/null "$address/readyz"; do
-        kill -0 "$pid" 2>/dev/null || fail "posthaste $1 did not start: $(tail -n 3 "$log")"
+    until curl --silent --fail --output /dev/null "$url/readyz"; do
+        kill -0 "$server_pid" 2>/dev/null || fail "posthaste $1 did not start: $(tail -n 3 "$data/server.log")"
         sleep 0.1
     done
 }

@@ -20,7 +20,7 @@ pub struct Connector {
     /// Since when it is to stand still.
     #[schema(required = true)]
     pub paused_at: Option<DateTime<Utc>>,
-    /// Who paused it: a key's id, `cli`, `role:` and a database role, or `open` where no key is asked for.
+    /// Who paused it: a key's id, `cli`, or `open` where no key is asked for.
     #[schema(required = true)]
     pub paused_by: Option<String>,
     /// What it waits for, when the state is `waiting`.

@@ -54,7 +54,7 @@ pub struct NewEndpoint {
     pub signing: Option<String>,
 }
 
-/// Without the URL, the headers' values, which may be or hold credentials.
+/// Without the URL and the headers' values, which may be or hold credentials.
 impl fmt::Debug for NewEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEndpoint")
@@ -118,7 +118,7 @@ pub struct EndpointPatch {
     pub signing: Option<String>,
 }
 
-/// Without the URL, the headers' values, which may be or hold credentials.
+/// Without the URL and the headers' values, which may be or hold credentials.
 impl fmt::Debug for EndpointPatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointPatch")

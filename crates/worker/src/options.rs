@@ -157,6 +157,15 @@ impl Options {
         }
         Ok(())
     }
+
+    /// As [`Self::check`], and that every type has a handler: these of the program, or a built-in.
+    ///
+    /// # Errors
+    /// [`Error::Setup`], naming the key and what it must be.
+    pub fn check_with(&self, handlers: Handlers) -> Result<(), Error> {
+        self.check()?;
+        ServedTypes::new(self, handlers).map(drop)
+    }
 }
 
 /// A password before the host is refused, and not shown before it is.
@@ -169,17 +178,6 @@ fn without_userinfo<S: Serializer>(url: &Option<String>, serializer: S) -> Resul
         _ => url.clone(),
     });
     shown.serialize(serializer)
-}
-
-impl Options {
-    /// As [`Self::check`], and that every type has a handler: these of the program, or a built-in.
-    ///
-    /// # Errors
-    /// [`Error::Setup`], naming the key and what it must be.
-    pub fn check_with(&self, handlers: Handlers) -> Result<(), Error> {
-        self.check()?;
-        ServedTypes::new(self, handlers).map(drop)
-    }
 }
 
 fn check_timeout(key: &str, timeout_s: f64) -> Result<(), Error> {
